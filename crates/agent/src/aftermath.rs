@@ -1,0 +1,102 @@
+//! What can be found out right after a kill: which processes are left, and which limit was hit.
+
+use reprieve_judgement::{Aftermath, Kill, OtherProcess};
+use reprieve_linux::{Cgroup, CgroupId, CgroupTree, Problems, is_namespace_init, process_stat};
+use reprieve_readings::{Bytes, CgroupPath, Limit, OomScope, OomVictim, ProcessId};
+
+use crate::containers::running_processes;
+use crate::node::Node;
+
+/// Looks at the container of a victim in cgroup `id`.
+pub(crate) fn gather(victim: &OomVictim, id: CgroupId, node: &mut Node) -> Aftermath {
+    let mut problems = Problems::default();
+    // First of all, before it is gone.
+    let victim_start_time =
+        problems.keep(process_stat(&node.roots, victim.pid)).flatten().map(|stat| stat.id.start_time);
+    let container = container_of(id, node);
+    let remembered = node.known.first_process(container).map(|first| (first, is_running(first, node, &mut problems)));
+    let cgroups = node.tree.subtree(container);
+    let others = running_processes(&cgroups, &node.roots, &mut problems)
+        .into_iter()
+        .filter(|other| other.pid != victim.pid)
+        .map(|id| OtherProcess {
+            id,
+            namespace_init: problems.keep(is_namespace_init(&node.roots, id.pid)).unwrap_or(false),
+        })
+        .collect();
+    let group_kill = dies_as_a_whole(&node.tree, container, victim.report.oom_memcg.as_ref());
+    node.problems.take(&problems);
+    Aftermath { victim: victim.pid, victim_start_time, remembered, others, group_kill }
+}
+
+/// The cgroup of the container that `id` is in, or `id` itself outside of containers.
+fn container_of(id: CgroupId, node: &Node) -> CgroupId {
+    let root = node.tree.get(id).and_then(|cgroup| reprieve_readings::Owner::of(cgroup.path()).container_root);
+    root.and_then(|root| node.tree.find(&root)).map_or(id, Cgroup::id)
+}
+
+fn is_running(process: ProcessId, node: &Node, problems: &mut Problems) -> bool {
+    let stat = problems.keep(process_stat(&node.roots, process.pid)).flatten();
+    stat.is_some_and(|stat| stat.id == process && !stat.ended)
+}
+
+/// Whether the kill takes the whole container: `memory.oom.group` is set for it or above, up to the cgroup whose limit
+/// was hit (`mem_cgroup_get_oom_group`, mm/memcontrol.c, Linux 4.19). Without the report that cgroup isn't known, and
+/// the container itself is the likeliest.
+fn dies_as_a_whole(tree: &CgroupTree, container: CgroupId, oom_memcg: Option<&CgroupPath>) -> bool {
+    let mut level = tree.get(container);
+    while let Some(cgroup) = level {
+        if oom_memcg.is_some_and(|limited| cgroup.path().below(limited).is_none()) {
+            return false;
+        }
+        if cgroup.memory().oom_group == Some(true) {
+            return true;
+        }
+        if oom_memcg.is_none_or(|limited| cgroup.path() == limited) {
+            return false;
+        }
+        level = cgroup.parent().and_then(|parent| tree.get(parent));
+    }
+    false
+}
+
+/// A limit, and how much was used of it.
+#[derive(Debug, Default)]
+pub(crate) struct LimitHit {
+    pub(crate) cgroup: Option<CgroupPath>,
+    pub(crate) limit: Option<Limit>,
+    pub(crate) usage: Option<Bytes>,
+}
+
+/// The limit that led to a kill: by the kernel's report or, without it, of the level that is nearest to its limit.
+pub(crate) fn limit_hit(kill: &Kill, node: &Node) -> LimitHit {
+    let told = kill.victim.as_ref().map(|victim| (&victim.report, victim.scope));
+    if let Some((report, _)) = told
+        && report.usage.is_some()
+    {
+        return LimitHit { cgroup: report.oom_memcg.clone(), limit: report.limit, usage: report.usage };
+    }
+    if told.is_some_and(|(_, scope)| scope == Some(OomScope::Global)) {
+        return LimitHit::default();
+    }
+    let mut level = kill.cgroup.as_ref().and_then(|path| node.tree.find(path));
+    let mut nearest: Option<(Bytes, &Cgroup)> = None;
+    while let Some(cgroup) = level {
+        if let Some(left) = left_below_limit(cgroup)
+            && nearest.is_none_or(|(least, _)| left < least)
+        {
+            nearest = Some((left, cgroup));
+        }
+        level = cgroup.parent().and_then(|parent| node.tree.get(parent));
+    }
+    nearest.map_or_else(LimitHit::default, |(_, cgroup)| LimitHit {
+        cgroup: Some(cgroup.path().clone()),
+        limit: cgroup.memory().max,
+        usage: cgroup.memory().usage,
+    })
+}
+
+fn left_below_limit(cgroup: &Cgroup) -> Option<Bytes> {
+    let memory = cgroup.memory();
+    Some(memory.max?.bytes()?.saturating_sub(memory.usage?))
+}

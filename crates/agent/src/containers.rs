@@ -1,0 +1,82 @@
+//! What the agent remembers of each cgroup between scans: whose it is, and which process was its first.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use reprieve_linux::{Cgroup, CgroupId, CgroupTree, Problems, Roots, process_stat};
+use reprieve_readings::{CgroupPath, Owner, ProcessId};
+use reprieve_report::CgroupLabels;
+
+/// What is known of one cgroup for as long as it exists.
+#[derive(Debug)]
+pub(crate) struct KnownCgroup {
+    pub(crate) owner: Owner,
+    pub(crate) labels: Arc<CgroupLabels>,
+    first_process: Option<ProcessId>,
+    scans: u32,
+}
+
+/// What is known of all cgroups.
+#[derive(Debug, Default)]
+pub(crate) struct KnownCgroups(HashMap<CgroupId, KnownCgroup>);
+
+impl KnownCgroups {
+    pub(crate) fn get(&self, id: CgroupId) -> Option<&KnownCgroup> {
+        self.0.get(&id)
+    }
+
+    pub(crate) fn first_process(&self, id: CgroupId) -> Option<ProcessId> {
+        self.get(id)?.first_process
+    }
+
+    pub(crate) fn forget(&mut self, id: CgroupId) {
+        self.0.remove(&id);
+    }
+
+    /// Learns of new cgroups, and looks for first processes that are not known yet.
+    pub(crate) fn learn(&mut self, tree: &CgroupTree, roots: &Roots, problems: &mut Problems) {
+        for cgroup in tree.iter() {
+            let known = self.0.entry(cgroup.id()).or_insert_with(|| KnownCgroup::new(cgroup.path()));
+            known.scans = known.scans.saturating_add(1);
+            // A runtime makes the cgroup first and puts the process in later. Looking again after 1, 2, 4, 8 … scans
+            // finds it soon, and costs nothing for the cgroups that stay empty.
+            if known.first_process.is_none() && known.scans.is_power_of_two() && known.has_first_process(cgroup) {
+                known.first_process = oldest_process(&tree.subtree(cgroup.id()), roots, problems);
+            }
+        }
+    }
+}
+
+impl KnownCgroup {
+    fn new(path: &CgroupPath) -> Self {
+        let owner = Owner::of(path);
+        let labels = Arc::new(CgroupLabels::new(path, &owner));
+        KnownCgroup { owner, labels, first_process: None, scans: 0 }
+    }
+
+    /// Whether a first process means something here: in a container's own cgroup, and outside of containers in one that
+    /// only holds processes. A pod or slice has none.
+    fn has_first_process(&self, cgroup: &Cgroup) -> bool {
+        match &self.owner.container_root {
+            Some(root) => root == cgroup.path(),
+            None => cgroup.children().is_empty(),
+        }
+    }
+}
+
+/// The process of these cgroups that has run longest. Processes that end meanwhile are normal.
+fn oldest_process(cgroups: &[&Cgroup], roots: &Roots, problems: &mut Problems) -> Option<ProcessId> {
+    running_processes(cgroups, roots, problems).into_iter().min_by_key(|id| (id.start_time, id.pid))
+}
+
+/// The processes of these cgroups that have not ended.
+pub(crate) fn running_processes(cgroups: &[&Cgroup], roots: &Roots, problems: &mut Problems) -> Vec<ProcessId> {
+    let mut running = Vec::new();
+    for cgroup in cgroups {
+        for pid in problems.keep(cgroup.processes()).unwrap_or_default() {
+            let stat = problems.keep(process_stat(roots, pid)).flatten();
+            running.extend(stat.filter(|stat| !stat.ended).map(|stat| stat.id));
+        }
+    }
+    running
+}

@@ -1,0 +1,249 @@
+//! Listening for kills: the kernel's log and the counters' notices go in, log lines come out.
+//!
+//! Which kills there were is for the ledger in `judgement` to say; this gathers what it needs, at once, because a dying
+//! process can be looked at for some milliseconds only.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use reprieve_judgement::{FirstProcess, Kill, KillLedger, judge_first_process};
+use reprieve_linux::{CgroupId, EventsWatch, KmsgEvent, KmsgReader, ScanSummary, in_first_pid_namespace};
+use reprieve_readings::{CgroupPath, CgroupVersion, KmsgRecord, OomKillReader, OomVictim, Owner};
+use reprieve_report::{KillCounts, KillReport};
+use rustix::event::{PollFd, PollFlags};
+
+use crate::aftermath;
+use crate::log::{self, LogFormat};
+use crate::node::Node;
+
+/// Everything that tells of kills.
+pub(crate) struct KillWatch {
+    format: LogFormat,
+    kmsg: Option<KmsgReader>,
+    events: Option<EventsWatch>,
+    reader: OomKillReader,
+    ledger: KillLedger,
+    // Only then are the pids of the log those of /proc.
+    pids_are_global: bool,
+    clock: Instant,
+    scanned_before: bool,
+    reported: KillCounts,
+    overruns: u64,
+}
+
+impl KillWatch {
+    /// How long a counted kill waits for its name. The kernel prints the name right after it counts.
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    /// Opens what tells of kills, and says once what can't be seen and what would change that.
+    pub(crate) fn open(node: &mut Node, format: LogFormat) -> Self {
+        let kmsg = open_kmsg();
+        let events = open_events(node);
+        let pids_are_global = in_first_pid_namespace(&node.roots);
+        if !pids_are_global {
+            tracing::warn!(
+                "the agent runs in a pid namespace of its own: whether a container's first process survived a kill will \
+                 be unknown; share the host's (Kubernetes: hostPID: true)"
+            );
+        }
+        let patience = if kmsg.is_some() { Self::PATIENCE } else { Duration::ZERO };
+        KillWatch {
+            format,
+            kmsg,
+            events,
+            reader: OomKillReader::new(),
+            ledger: KillLedger::new(patience),
+            pids_are_global,
+            clock: Instant::now(),
+            scanned_before: false,
+            reported: KillCounts::default(),
+            overruns: 0,
+        }
+    }
+
+    /// What to wait for.
+    pub(crate) fn poll_fds(&self) -> Vec<PollFd<'_>> {
+        let kmsg = self.kmsg.iter().map(|kmsg| PollFd::new(kmsg, PollFlags::IN));
+        let events = self.events.iter().map(|events| PollFd::new(events, PollFlags::IN));
+        kmsg.chain(events).collect()
+    }
+
+    /// How long at most to wait: whatever waits for a match must be looked at again.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.ledger.is_waiting().then_some(Self::PATIENCE / 10)
+    }
+
+    /// Kills reported so far.
+    pub(crate) fn reported(&self) -> KillCounts {
+        self.reported
+    }
+
+    /// Whether victims can be named.
+    pub(crate) fn reads_kernel_log(&self) -> bool {
+        self.kmsg.is_some()
+    }
+
+    /// Times the kernel's log was overwritten before it was read.
+    pub(crate) fn overruns(&self) -> u64 {
+        self.overruns
+    }
+
+    /// Takes what has happened, without waiting, and reports the kills among it.
+    pub(crate) fn take(&mut self, node: &mut Node) {
+        self.take_counters(node);
+        self.take_kernel_log(node);
+        self.settle(node);
+    }
+
+    /// Takes the counters of all cgroups after a scan, and watches the new ones.
+    pub(crate) fn take_scan(&mut self, summary: &ScanSummary, node: &mut Node) {
+        for (id, path) in &summary.removed {
+            self.ledger.forget(path);
+            if let Some(events) = &mut self.events {
+                events.remove(*id);
+            }
+        }
+        let now = self.clock.elapsed();
+        for cgroup in node.tree.iter() {
+            let Some(kills) = cgroup.memory().oom_kills() else { continue };
+            if self.scanned_before {
+                self.ledger.count(cgroup.path(), kills, now);
+            } else {
+                self.ledger.begin(cgroup.path(), kills);
+            }
+        }
+        self.scanned_before = true;
+        for id in &summary.appeared {
+            self.watch(*id, node);
+        }
+        self.settle(node);
+    }
+
+    fn watch(&mut self, id: CgroupId, node: &mut Node) {
+        if let (Some(events), Some(cgroup)) = (&mut self.events, node.tree.get(id))
+            && let Err(error) = events.add(cgroup)
+        {
+            node.problems.take_one(format!("{error}: kills there are noticed by the next scan only"));
+        }
+    }
+
+    fn take_counters(&mut self, node: &mut Node) {
+        let Some(events) = &mut self.events else { return };
+        match events.changes() {
+            Ok(changes) => {
+                for id in changes.cgroups {
+                    self.take_counter(id, node);
+                }
+                // After an overflow, the next scan reads all counters anyway.
+            }
+            Err(errno) => node.problems.take_one(format!("inotify: {errno}: kills are noticed by the next scan only")),
+        }
+    }
+
+    /// Reads a cgroup's counter now. Before the first scan is done there is nothing to compare it with.
+    fn take_counter(&mut self, id: CgroupId, node: &mut Node) {
+        if node.refresh(id)
+            && let Some(cgroup) = node.tree.get(id)
+            && let Some(kills) = cgroup.memory().oom_kills()
+            && self.scanned_before
+        {
+            self.ledger.count(cgroup.path(), kills, self.clock.elapsed());
+        }
+    }
+
+    fn take_kernel_log(&mut self, node: &mut Node) {
+        while let Some(kmsg) = &mut self.kmsg {
+            let victim = match kmsg.next_event() {
+                Ok(KmsgEvent::Empty) => return,
+                Ok(KmsgEvent::Overrun) => {
+                    self.overruns += 1;
+                    node.problems.take_one("/dev/kmsg: records were overwritten before they were read".into());
+                    continue;
+                }
+                Ok(KmsgEvent::Record(record)) => match KmsgRecord::parse(record) {
+                    Ok(record) => self.reader.feed(&record),
+                    Err(error) => {
+                        node.problems.take_one(format!("/dev/kmsg: {error}"));
+                        continue;
+                    }
+                },
+                Err(error) => {
+                    node.problems.take_one(format!("/dev/kmsg: {error}: victims can't be named any more"));
+                    self.kmsg = None;
+                    return;
+                }
+            };
+            if let Some(victim) = victim {
+                self.take_victim(victim, node);
+            }
+        }
+    }
+
+    fn take_victim(&mut self, victim: OomVictim, node: &mut Node) {
+        let cgroup = self.cgroup_of(&victim, node);
+        let id = cgroup.as_ref().and_then(|path| node.tree.look_up(path));
+        let first_process = match id {
+            Some(id) if self.pids_are_global => judge_first_process(&aftermath::gather(&victim, id, node)),
+            _ => FirstProcess::Unknown,
+        };
+        let kill = self.ledger.name(victim, cgroup, first_process, self.clock.elapsed());
+        if let Some(id) = id {
+            // So that its counter is matched now, and its usage is of now.
+            self.take_counter(id, node);
+        }
+        if let Some(kill) = kill {
+            self.report(kill, node);
+        }
+    }
+
+    /// The victim's cgroup: by the kernel's report, or, where the rate limit swallowed that, by the process table.
+    fn cgroup_of(&self, victim: &OomVictim, node: &mut Node) -> Option<CgroupPath> {
+        if let Some(cgroup) = &victim.report.task_memcg {
+            return Some(cgroup.clone());
+        }
+        let cgroup = self.pids_are_global.then(|| node.memory_cgroup_of(victim.pid)).flatten()?;
+        // v1 books a process that has ended to the root.
+        (node.tree.version() == CgroupVersion::V2 || !cgroup.is_root()).then_some(cgroup)
+    }
+
+    fn settle(&mut self, node: &mut Node) {
+        for kill in self.ledger.settle(self.clock.elapsed()) {
+            self.report(kill, node);
+        }
+    }
+
+    fn report(&mut self, kill: Kill, node: &mut Node) {
+        let seen = match kill.first_process {
+            FirstProcess::Survived => &mut self.reported.invisible,
+            FirstProcess::Killed => &mut self.reported.visible,
+            FirstProcess::Unknown => &mut self.reported.unknown,
+        };
+        *seen += kill.count;
+        let limit = aftermath::limit_hit(&kill, node);
+        let owner = kill.cgroup.as_ref().map(Owner::of).unwrap_or_default();
+        log::kill(
+            &KillReport { kill, owner, limited_cgroup: limit.cgroup, limit: limit.limit, usage: limit.usage },
+            self.format,
+        );
+    }
+}
+
+fn open_kmsg() -> Option<KmsgReader> {
+    match KmsgReader::open_at_end(Path::new("/dev/kmsg")) {
+        Ok(kmsg) => Some(kmsg),
+        Err(error) => {
+            tracing::warn!("kills are counted but victims can't be named: can't read /dev/kmsg: {error}");
+            None
+        }
+    }
+}
+
+/// v1 has no notice that works without writing: there, the kernel's log and the scans tell.
+fn open_events(node: &Node) -> Option<EventsWatch> {
+    if node.tree.version() == CgroupVersion::V1 {
+        return None;
+    }
+    EventsWatch::new()
+        .inspect_err(|errno| tracing::warn!("can't watch memory.events: inotify: {errno}: the scans tell of kills"))
+        .ok()
+}

@@ -1,0 +1,83 @@
+//! The agent: one loop that reads all cgroups of a node, listens for kills, and tells of both by log and HTTP.
+//!
+//! The loop ([`node_watch`]) is a thread of its own and synchronous; it publishes a snapshot after each scan. HTTP runs
+//! on the main thread and only ever reads the last snapshot, so a slow scraper can't hold up a kill's log line.
+
+mod aftermath;
+mod containers;
+mod http;
+mod kills;
+mod log;
+mod node;
+mod node_watch;
+mod problems;
+mod shared;
+mod snapshot;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use reprieve_linux::Roots;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+pub use log::LogFormat;
+
+use crate::node_watch::NodeWatch;
+use crate::shared::Shared;
+
+/// What the agent is to do.
+#[derive(Debug, Clone)]
+pub struct AgentOptions {
+    /// Time from one scan to the next.
+    pub interval: Duration,
+    /// Where to serve HTTP.
+    pub listen: SocketAddr,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Where `/proc` and `/sys` are.
+    pub roots: Roots,
+    /// How many files of cgroups to keep open at most.
+    pub open_files: usize,
+}
+
+/// Runs the agent until SIGTERM or SIGINT.
+///
+/// # Errors
+/// There is no memory controller, or the address to listen on can't be had. Nothing that happens later ends the agent.
+pub fn run(options: &AgentOptions) -> Result<()> {
+    log::start(options.log_format);
+    let shared = Shared::new(options.interval);
+    let watch = NodeWatch::open(options, shared.clone())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("can't start")?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind(options.listen)
+            .await
+            .with_context(|| format!("can't listen on {}; choose another address with --listen", options.listen))?;
+        let address = listener.local_addr().context("can't tell the address listened on")?;
+        tracing::info!(%address, interval = ?options.interval, "reprieve agent is up: metrics at http://{address}/metrics");
+        let mut terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for SIGINT")?;
+        let watch_ended = start_watch(watch)?;
+        tokio::select! {
+            served = http::serve(listener, shared) => served.context("HTTP server failed"),
+            _ = watch_ended => Err(anyhow!("the watch over the cgroups has ended: this is a bug, please report it")),
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+        }
+    })
+}
+
+/// Starts the watch's thread. The answer resolves if it ever ends, which it should not.
+fn start_watch(watch: NodeWatch) -> Result<oneshot::Receiver<()>> {
+    let (alive, ended) = oneshot::channel();
+    let run = move || {
+        // Dropped when the thread ends, however it ends.
+        let _alive: oneshot::Sender<()> = alive;
+        watch.run();
+    };
+    std::thread::Builder::new().name("node-watch".into()).spawn(run).context("can't start a thread")?;
+    Ok(ended)
+}

@@ -1,0 +1,134 @@
+//! The loop: scan all cgroups at each interval, and listen for kills all the time.
+//!
+//! A scan of thousands of cgroups takes long compared with a kill, so it is cut into steps and kills are looked for in
+//! between.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use reprieve_linux::{
+    CgroupTree, DescriptorBudget, MemoryController, NodeReading, Problems, ScanSummary, raise_descriptor_limit,
+    read_node,
+};
+use reprieve_report::{NodeFigures, Snapshot};
+use rustix::event::{Timespec, poll};
+use rustix::io::Errno;
+
+use crate::AgentOptions;
+use crate::containers::KnownCgroups;
+use crate::kills::KillWatch;
+use crate::node::Node;
+use crate::problems::NamedProblems;
+use crate::shared::Shared;
+use crate::snapshot::cgroup_figures;
+
+/// The watch over one node.
+pub(crate) struct NodeWatch {
+    interval: Duration,
+    node: Node,
+    kills: KillWatch,
+    shared: Shared,
+    scans: u64,
+}
+
+impl NodeWatch {
+    /// Cgroups read between two looks for kills: some 2 ms of work.
+    const STEP: usize = 64;
+
+    /// Finds the memory controller and opens whatever tells of kills.
+    pub(crate) fn open(options: &AgentOptions, shared: Shared) -> Result<Self> {
+        raise_descriptor_limit();
+        let mut named = NamedProblems::default();
+        let mut problems = Problems::default();
+        let controller = MemoryController::find(&options.roots, &mut problems)?;
+        named.take(&problems);
+        tracing::info!(directory = %controller.directory.display(), version = ?controller.version, "found memory cgroups");
+        let tree = CgroupTree::open(&controller, DescriptorBudget::new(options.open_files))
+            .context("can't open the memory cgroups")?;
+        let mut node = Node { roots: options.roots.clone(), tree, known: KnownCgroups::default(), problems: named };
+        // Before the first scan, so that no kill falls between what was counted then and what is listened to.
+        let kills = KillWatch::open(&mut node, options.log_format);
+        Ok(NodeWatch { interval: options.interval, node, kills, shared, scans: 0 })
+    }
+
+    /// Watches for ever.
+    pub(crate) fn run(mut self) {
+        let mut next = Instant::now();
+        loop {
+            self.scan();
+            next = (next + self.interval).max(Instant::now());
+            self.listen_until(next);
+        }
+    }
+
+    fn scan(&mut self) {
+        let started = Instant::now();
+        let summary = loop {
+            match self.node.tree.scan_step(Self::STEP) {
+                Some(summary) => break summary,
+                None => self.kills.take(&mut self.node),
+            }
+        };
+        self.take_scan(&summary);
+        let mut problems = Problems::default();
+        let reading = read_node(&self.node.roots, &mut problems);
+        self.node.problems.take(&problems);
+        self.scans += 1;
+        self.publish(&reading, started.elapsed());
+    }
+
+    fn take_scan(&mut self, summary: &ScanSummary) {
+        self.node.problems.take(&summary.problems);
+        for (id, _) in &summary.removed {
+            self.node.known.forget(*id);
+        }
+        let mut problems = Problems::default();
+        self.node.known.learn(&self.node.tree, &self.node.roots, &mut problems);
+        self.node.problems.take(&problems);
+        self.kills.take_scan(summary, &mut self.node);
+    }
+
+    fn publish(&self, reading: &NodeReading, took: Duration) {
+        let meminfo = reading.meminfo.unwrap_or_default();
+        self.shared.publish(Snapshot {
+            cgroups: cgroup_figures(&self.node.tree, &self.node.known, reading),
+            node: NodeFigures {
+                total: meminfo.total,
+                free: meminfo.free,
+                available: meminfo.available,
+                oom_kills: reading.oom_kills,
+                reported: self.kills.reported(),
+                scan_seconds: took.as_secs_f64(),
+                scans: self.scans,
+                cgroups: self.node.tree.len(),
+                problems: self.node.problems.count(),
+                kernel_log_readable: self.kills.reads_kernel_log(),
+                kernel_log_overruns: self.kills.overruns(),
+            },
+        });
+    }
+
+    /// Listens for kills until it is time for the next scan.
+    fn listen_until(&mut self, end: Instant) {
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let wait = self.kills.patience().map_or(left, |patience| patience.min(left));
+            let happened = poll(&mut self.kills.poll_fds(), Some(&timespec(wait)));
+            match happened {
+                Ok(_) | Err(Errno::INTR) => self.kills.take(&mut self.node),
+                Err(errno) => {
+                    self.node.problems.take_one(format!("poll: {errno}: kills are noticed by the next scan only"));
+                    std::thread::sleep(left);
+                }
+            }
+        }
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    // A whole second more than fits is no different from a year.
+    Timespec { tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
+}

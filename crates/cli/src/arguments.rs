@@ -1,0 +1,150 @@
+//! The command line: flags, their help and their checks, all in one place.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit_code::ExitCode;
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 2 wrong arguments, or the system did not allow it (one line on stderr).";
+
+/// Tells the truth about container memory, and about OOM kills.
+#[derive(Debug, Parser)]
+#[command(name = "reprieve", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Watch all cgroups of this machine: serve metrics, log OOM kills
+    #[command(after_help = AGENT_EXAMPLES)]
+    Agent(AgentArguments),
+    /// Show how much memory the calling process may still use
+    #[command(after_help = FREE_EXAMPLES)]
+    Free(FreeArguments),
+}
+
+const AGENT_EXAMPLES: &str = "\
+Examples:
+  reprieve agent
+  reprieve agent --listen 0.0.0.0:9737 --log-format json
+  reprieve agent --proc /host/proc --sys /host/sys   # from inside a container
+
+Serves /metrics (Prometheus and OpenMetrics), /healthz and /readyz.
+Exit codes: 0 ended by SIGTERM or SIGINT; 2 it could not start (one line on stderr).";
+
+const FREE_EXAMPLES: &str = "\
+Examples:
+  reprieve free
+  reprieve free --json | jq .available_bytes
+
+Exit codes: 0 done; 2 there is no memory controller to read (one line on stderr).";
+
+/// Flags of `reprieve agent`.
+#[derive(Debug, Args)]
+pub(crate) struct AgentArguments {
+    /// Time from one scan to the next, such as 500ms or 5s
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
+    pub(crate) interval: Duration,
+    /// Address and port to serve HTTP on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9737")]
+    pub(crate) listen: SocketAddr,
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// Cgroup files to keep open at most; each costs the kernel 4 KiB, and saves two thirds of the time to read it
+    #[arg(long, value_name = "COUNT", default_value_t = 8192)]
+    pub(crate) open_files: usize,
+    #[command(flatten)]
+    pub(crate) roots: RootArguments,
+}
+
+/// Flags of `reprieve free`.
+#[derive(Debug, Args)]
+pub(crate) struct FreeArguments {
+    /// Print one JSON object, with amounts in bytes
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) roots: RootArguments,
+}
+
+/// Where the kernel's files are.
+#[derive(Debug, Args)]
+pub(crate) struct RootArguments {
+    /// Directory to read as /proc
+    #[arg(long, value_name = "DIR", default_value = "/proc")]
+    pub(crate) proc: PathBuf,
+    /// Directory to read as /sys
+    #[arg(long, value_name = "DIR", default_value = "/sys")]
+    pub(crate) sys: PathBuf,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A sentence for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl Arguments {
+    /// Reads the command line. Help and version are printed here; a mistake is told in one line.
+    pub(crate) fn read() -> Result<Self, ExitCode> {
+        Arguments::try_parse().map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                // Fails only if nobody reads it.
+                let _ = error.print();
+                if error.use_stderr() { ExitCode::Failure } else { ExitCode::Success }
+            }
+            _ => {
+                eprintln!("reprieve: {}; see 'reprieve --help'", one_line(&error));
+                ExitCode::Failure
+            }
+        })
+    }
+}
+
+/// The first paragraph of clap's message, which names the mistake, without its `error: `.
+fn one_line(error: &clap::Error) -> String {
+    let message = error.to_string();
+    let paragraph = message.split("\n\n").next().unwrap_or_default();
+    let words: Vec<&str> = paragraph.trim_start_matches("error: ").split_whitespace().collect();
+    words.join(" ")
+}
+
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_millis(10);
+    const LONGEST: Duration = Duration::from_secs(3600);
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if (SHORTEST..=LONGEST).contains(&interval) { Ok(interval) } else { Err("must lie between 10ms and 1h".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn intervals_have_bounds() {
+        assert_eq!(parse_interval("500ms"), Ok(Duration::from_millis(500)));
+        assert!(parse_interval("0s").is_err());
+        assert!(parse_interval("1day").is_err());
+        assert!(parse_interval("soon").is_err());
+    }
+}

@@ -1,0 +1,20 @@
+//! `reprieve agent`.
+
+use anyhow::Result;
+use reprieve_agent::AgentOptions;
+use reprieve_linux::Roots;
+
+use crate::arguments::{AgentArguments, LogFormat};
+
+pub(crate) fn run(arguments: AgentArguments) -> Result<()> {
+    reprieve_agent::run(&AgentOptions {
+        interval: arguments.interval,
+        listen: arguments.listen,
+        log_format: match arguments.log_format {
+            LogFormat::Text => reprieve_agent::LogFormat::Text,
+            LogFormat::Json => reprieve_agent::LogFormat::Json,
+        },
+        roots: Roots::from(&arguments.roots),
+        open_files: arguments.open_files,
+    })
+}

@@ -1,0 +1,15 @@
+//! Pure functions of readings: each file answers one question, does no IO and takes the time as an argument.
+//!
+//! | file | question |
+//! |---|---|
+//! | `available` | How much memory may a cgroup still use before one of its processes is killed? |
+//! | `first_process` | Did the first process of a container survive a kill, so that nobody is told? |
+//! | `kills` | Which kills happened, and who were the victims? |
+
+mod available;
+mod first_process;
+mod kills;
+
+pub use available::{Available, Binding, judge_available, judge_within};
+pub use first_process::{Aftermath, FirstProcess, OtherProcess, judge_first_process};
+pub use kills::{Kill, KillLedger};

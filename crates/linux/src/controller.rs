@@ -1,0 +1,86 @@
+//! Finding the memory controller: which mount shows memory cgroups, and which of them is this process's own.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use reprieve_readings::{CgroupPath, CgroupVersion, MemoryHierarchy, Mount, Placement, ProcCgroup};
+
+use crate::error::{Problems, ReadError};
+use crate::file;
+use crate::roots::Roots;
+
+/// The memory controller, as this process can read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryController {
+    /// The interface that its files speak.
+    pub version: CgroupVersion,
+    /// The directory of the topmost cgroup that can be seen.
+    pub directory: PathBuf,
+    /// The path of that cgroup: `/`, unless only a part of the hierarchy is mounted.
+    pub top: CgroupPath,
+    /// This process's own cgroup.
+    pub own: CgroupPath,
+    /// How surely `own` was found.
+    pub placement: Placement,
+}
+
+/// Why there is no memory controller to read.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// The files that would tell can't be read.
+    #[error("can't find the memory controller: {0}")]
+    Unreadable(#[from] ReadError),
+    /// There is none.
+    #[error(
+        "no memory controller: {mountinfo} names no cgroup v1 mount with `memory` and no cgroup2 mount whose \
+         cgroup.controllers has `memory`; mount one, enable it, or point --proc and --sys at the host's"
+    )]
+    Absent {
+        /// The file that was searched, for the message.
+        mountinfo: String,
+    },
+}
+
+impl MemoryController {
+    /// Finds the memory controller below `roots`. Lines of mountinfo that can't be read are counted in `problems`.
+    pub fn find(roots: &Roots, problems: &mut Problems) -> Result<Self, ControllerError> {
+        let mountinfo = roots.proc("self/mountinfo");
+        let mounts: Vec<Mount> = Mount::parse_all(&file::read(&mountinfo)?)
+            .filter_map(|mount| problems.keep(mount.map_err(|error| ReadError::parse(&mountinfo, error))))
+            .collect();
+        let cgroups = read_proc_cgroup(&roots.proc("self/cgroup"), problems);
+        let usable = |mount: &Mount| directory_of(roots, &mount.mount_point).is_some_and(|dir| has_memory(mount, &dir));
+        let absent = || ControllerError::Absent { mountinfo: mountinfo.display().to_string() };
+        let found = MemoryHierarchy::pick(&mounts, &cgroups, usable).ok_or_else(absent)?;
+        let directory = directory_of(roots, &found.mount_point).ok_or_else(absent)?;
+        // Seen from inside a namespace the root of an outer mount reads `/../..`: what it is called outside can't be told.
+        let top = if found.mount_root.leaves_namespace() { CgroupPath::root() } else { found.mount_root };
+        let own = if found.placement == Placement::Assumed { top.clone() } else { found.own };
+        Ok(MemoryController { version: found.version, directory, top, own, placement: found.placement })
+    }
+
+    /// The directory of the cgroup `path`, or `None` where the mount doesn't show it.
+    pub fn directory_of(&self, path: &CgroupPath) -> Option<PathBuf> {
+        path.below(&self.top).map(|inside| self.directory.join(OsStr::from_bytes(inside)))
+    }
+}
+
+/// The cgroups of a process. Without the file (no procfs, or hidden) nothing is known of them, which is a problem but
+/// not the end: the mount's root is then taken for the process's cgroup.
+fn read_proc_cgroup(path: &Path, problems: &mut Problems) -> ProcCgroup {
+    let cgroups =
+        file::read(path).and_then(|text| ProcCgroup::parse(&text).map_err(|error| ReadError::parse(path, error)));
+    problems.keep(cgroups).unwrap_or_default()
+}
+
+fn directory_of(roots: &Roots, mount_point: &[u8]) -> Option<PathBuf> {
+    roots.mounted(Path::new(OsStr::from_bytes(mount_point))).filter(|directory| directory.is_dir())
+}
+
+/// The unified hierarchy may be there without the memory controller (hybrid hosts): its `cgroup.controllers` tells.
+fn has_memory(mount: &Mount, directory: &Path) -> bool {
+    mount.is_v1_memory()
+        || file::read(&directory.join("cgroup.controllers"))
+            .is_ok_and(|text| text.split(u8::is_ascii_whitespace).any(|controller| controller == b"memory"))
+}

@@ -1,0 +1,108 @@
+//! Reading small files of the kernel whole.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{self, Errno};
+
+use crate::error::ReadError;
+
+/// How a kernel file is opened. NONBLOCK, so that a FIFO in a captured tree can't hang the reader.
+pub(crate) const OPEN: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
+
+/// A buffer that is reused from file to file and grows as needed.
+pub(crate) struct Buffer(Vec<u8>);
+
+/// Why a file could not be read whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    Io(Errno),
+    TooLarge,
+}
+
+impl Failure {
+    pub(crate) fn at(self, path: impl AsRef<Path>) -> ReadError {
+        match self {
+            Failure::Io(errno) => ReadError::io(path.as_ref(), errno),
+            Failure::TooLarge => ReadError::too_large(path.as_ref()),
+        }
+    }
+}
+
+impl Buffer {
+    /// A little more than a `memory.stat` needs today.
+    const START: usize = 8 * 1024;
+    /// The largest file that is read, such as the `cgroup.procs` of a hundred thousand processes. More is no kernel's.
+    const LARGEST: usize = 1024 * 1024;
+
+    pub(crate) fn new() -> Self {
+        Buffer(vec![0; Self::START])
+    }
+
+    /// Reads an open file that the kernel shows as one record, as it does all `memory.*` files of a cgroup: one `pread`
+    /// gives the whole of it, unless it fills the buffer.
+    pub(crate) fn read_record(&mut self, file: impl AsFd) -> Result<&[u8], Failure> {
+        loop {
+            let length = retry_interrupted(|| io::pread(&file, &mut *self.0, 0)).map_err(Failure::Io)?;
+            if length < self.0.len() {
+                return Ok(self.0.get(..length).unwrap_or_default());
+            }
+            self.grow()?;
+        }
+    }
+
+    /// Reads an open file to its end. Lists such as `cgroup.procs` and mountinfo come a page at a time.
+    pub(crate) fn read_to_end(&mut self, file: impl AsFd) -> Result<&[u8], Failure> {
+        let mut length = 0;
+        loop {
+            if length == self.0.len() {
+                self.grow()?;
+            }
+            let rest = self.0.get_mut(length..).unwrap_or_default();
+            match retry_interrupted(|| io::pread(&file, &mut *rest, length as u64)).map_err(Failure::Io)? {
+                0 => return Ok(self.0.get(..length).unwrap_or_default()),
+                read => length += read,
+            }
+        }
+    }
+
+    fn grow(&mut self) -> Result<(), Failure> {
+        if self.0.len() >= Self::LARGEST {
+            return Err(Failure::TooLarge);
+        }
+        self.0.resize(self.0.len() * 2, 0);
+        Ok(())
+    }
+}
+
+/// Repeats a call that a signal interrupted.
+pub(crate) fn retry_interrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Reads a file by its path; `None` where there is no such file.
+pub(crate) fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
+    let file = match rustix::fs::open(path, OPEN, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(ReadError::io(path, errno)),
+    };
+    let mut buffer = Buffer::new();
+    match buffer.read_to_end(file) {
+        Ok(text) => Ok(Some(text.to_vec())),
+        // A process that ended between open and read.
+        Err(Failure::Io(Errno::SRCH)) => Ok(None),
+        Err(failure) => Err(failure.at(path)),
+    }
+}
+
+/// Reads a file by its path, which must be there.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ReadError> {
+    read_if_present(path)?.ok_or_else(|| ReadError::io(path, Errno::NOENT))
+}

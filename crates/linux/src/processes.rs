@@ -1,0 +1,42 @@
+//! Processes: which are in a cgroup, who they are, and whether they still run.
+
+use reprieve_readings::{CgroupPath, ParseError, ProcCgroup, ProcessStat, parse_is_namespace_init};
+
+use crate::error::ReadError;
+use crate::file;
+use crate::roots::Roots;
+
+/// Reads `/proc/PID/stat`; `None` where the process is gone.
+pub fn process_stat(roots: &Roots, pid: u32) -> Result<Option<ProcessStat>, ReadError> {
+    read(roots, pid, "stat", ProcessStat::parse)
+}
+
+/// The memory cgroup of a process; `None` where the process is gone or is in none.
+///
+/// v1 books a process that has ended, but was not yet waited for, to the root.
+pub fn memory_cgroup_of(roots: &Roots, pid: u32) -> Result<Option<CgroupPath>, ReadError> {
+    let cgroups = read(roots, pid, "cgroup", ProcCgroup::parse)?;
+    Ok(cgroups.and_then(|cgroups| cgroups.memory().cloned()))
+}
+
+/// Whether a process is PID 1 of a pid namespace inside ours: a container's first process. `false` where it is gone.
+pub fn is_namespace_init(roots: &Roots, pid: u32) -> Result<bool, ReadError> {
+    read(roots, pid, "status", |text| Ok(parse_is_namespace_init(text))).map(|init| init.unwrap_or(false))
+}
+
+fn read<T>(
+    roots: &Roots,
+    pid: u32,
+    name: &str,
+    parse: impl Fn(&[u8]) -> Result<T, ParseError>,
+) -> Result<Option<T>, ReadError> {
+    let path = roots.proc(format!("{pid}/{name}"));
+    file::read_if_present(&path)?.map(|text| parse(&text).map_err(|error| ReadError::parse(&path, error))).transpose()
+}
+
+/// Whether this process lives in the first pid namespace, whose pids the kernel's log speaks of.
+pub fn in_first_pid_namespace(roots: &Roots) -> bool {
+    // PROC_PID_INIT_INO, include/linux/proc_ns.h.
+    const FIRST: &[u8] = b"pid:[4026531836]";
+    rustix::fs::readlink(roots.proc("self/ns/pid"), Vec::new()).is_ok_and(|namespace| namespace.as_bytes() == FIRST)
+}

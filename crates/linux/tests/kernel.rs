@@ -1,0 +1,178 @@
+//! The reading of cgroups against the real kernel, on whichever memory controller this machine has.
+//! Needs root and a memory hierarchy that it may write to; works only in cgroups of its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use reprieve_lab::{Lab, Version, wait_for};
+use reprieve_linux::{
+    CgroupTree, DescriptorBudget, EventsWatch, KmsgEvent, KmsgReader, MemoryController, Problems, Roots, ScanSummary,
+};
+use reprieve_readings::{Bytes, CgroupPath, Limit};
+
+fn open_lab(purpose: &str) -> Option<Lab> {
+    Lab::open(purpose).expect("REPRIEVE_REQUIRE_KERNEL=1, but no memory cgroup can be made")
+}
+
+fn open_tree(budget: usize) -> CgroupTree {
+    let mut problems = Problems::default();
+    let controller = MemoryController::find(&Roots::default(), &mut problems).unwrap();
+    assert_eq!(problems.first(), []);
+    CgroupTree::open(&controller, DescriptorBudget::new(budget)).unwrap()
+}
+
+fn path(lab: &Lab, cgroup: &Path) -> CgroupPath {
+    CgroupPath::new(lab.path_of(cgroup).as_bytes())
+}
+
+/// Scans without a problem in the lab's own cgroups. (Somebody else's may have any.)
+fn scan(tree: &mut CgroupTree, lab: &Lab) -> ScanSummary {
+    let summary = tree.scan();
+    let ours = lab.path_of(lab.directory());
+    let problems: Vec<String> = summary.problems.first().iter().map(ToString::to_string).collect();
+    assert!(!problems.iter().any(|problem| problem.starts_with(&ours)), "{problems:?}");
+    summary
+}
+
+#[test]
+fn every_file_of_a_real_cgroup_is_read() {
+    let Some(lab) = open_lab("files") else { return };
+    let inner = lab.cgroup("outer/inner").unwrap();
+    lab.limit(&inner, 64 << 20).unwrap();
+    let mut sleeper = lab.spawn(&inner, Command::new("sleep").arg("600")).unwrap();
+    let mut tree = open_tree(10_000);
+    let mut other = open_tree(0);
+    wait_for(Duration::from_secs(5), || (!fs::read(inner.join("cgroup.procs")).unwrap().is_empty()).then_some(()))
+        .unwrap();
+    scan(&mut tree, &lab);
+    scan(&mut other, &lab);
+
+    let cgroup = tree.find(&path(&lab, &inner)).expect("the scan found the cgroup");
+    let memory = cgroup.memory();
+    assert_eq!(memory.max, Some(Limit::At(Bytes::from_mib(64))));
+    assert!(memory.usage.unwrap() > Bytes::ZERO);
+    assert!(memory.stat.unwrap().anon.is_some());
+    assert!(memory.stat.unwrap().inactive_file.is_some());
+    assert_eq!(memory.oom_kills(), Some(0));
+    match lab.version() {
+        Version::V1 => {
+            assert_eq!(memory.limit_hits, Some(0));
+            assert!(memory.peak.unwrap() > Bytes::ZERO);
+            assert_eq!(memory.stat.unwrap().hierarchical_limit, Some(Limit::At(Bytes::from_mib(64))));
+            assert_eq!(memory.high, None);
+        }
+        Version::V2 => {
+            assert_eq!(memory.high, Some(Limit::Max));
+            assert_eq!(memory.low, Some(Limit::At(Bytes::ZERO)));
+            assert_eq!(memory.min, Some(Limit::At(Bytes::ZERO)));
+            assert_eq!(memory.oom_group, Some(false));
+            assert!(memory.pressure.is_some());
+            assert!(memory.peak.unwrap() > Bytes::ZERO);
+        }
+    }
+    assert_eq!(cgroup.processes().unwrap(), [sleeper.id()]);
+    let parent = tree.get(cgroup.parent().unwrap()).unwrap();
+    assert_eq!(parent.path(), &path(&lab, inner.parent().unwrap()));
+
+    // Without a single descriptor to keep, the same is read.
+    let again = other.find(&path(&lab, &inner)).unwrap().memory();
+    scan(&mut tree, &lab);
+    let memory = tree.find(&path(&lab, &inner)).unwrap().memory();
+    assert_eq!((again.max, again.oom_kills(), again.peak), (memory.max, memory.oom_kills(), memory.peak));
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+}
+
+#[test]
+fn cgroups_come_and_go_between_scans() {
+    let Some(lab) = open_lab("churn") else { return };
+    for budget in [10_000, 0] {
+        let first = lab.cgroup("a/b").unwrap();
+        let mut tree = open_tree(budget);
+        scan(&mut tree, &lab);
+        let before = tree.find(&path(&lab, &first)).unwrap();
+        let (id, inode) = (before.id(), before.inode());
+
+        // Removed and made again under the same name, and one made as another is removed: link counts stay the same.
+        fs::remove_dir(&first).unwrap();
+        let recreated = lab.cgroup("a/b").unwrap();
+        let summary = scan(&mut tree, &lab);
+        assert!(summary.removed.contains(&(id, path(&lab, &first))));
+        let after = tree.find(&path(&lab, &recreated)).expect("found in the very next scan");
+        assert!(after.id() != id && after.inode() != inode);
+        assert!(after.memory().usage.is_some(), "and read in it");
+
+        fs::remove_dir(&recreated).unwrap();
+        let other = lab.cgroup("a/c").unwrap();
+        let found = tree.look_up(&path(&lab, &other)).expect("looked for, it is found before any scan");
+        scan(&mut tree, &lab);
+        assert!(tree.find(&path(&lab, &recreated)).is_none());
+        assert_eq!(tree.find(&path(&lab, &other)).unwrap().id(), found);
+
+        let gone_with_children = tree.find(&path(&lab, &lab.directory().join("a"))).unwrap().id();
+        reprieve_lab::remove_tree(&lab.directory().join("a")).unwrap();
+        let summary = scan(&mut tree, &lab);
+        assert!(summary.removed.iter().any(|(id, _)| *id == gone_with_children));
+        assert!(!tree.iter().any(|cgroup| cgroup.path().below(&path(&lab, &lab.directory().join("a"))).is_some()));
+    }
+}
+
+#[test]
+fn a_limit_that_changes_is_seen_by_the_next_scan() {
+    let Some(lab) = open_lab("resize") else { return };
+    let cgroup = lab.cgroup("c").unwrap();
+    let mut tree = open_tree(10_000);
+    for mib in [64, 128, 32] {
+        lab.limit(&cgroup, mib << 20).unwrap();
+        scan(&mut tree, &lab);
+        let seen = tree.find(&path(&lab, &cgroup)).unwrap().memory().max;
+        assert_eq!(seen, Some(Limit::At(Bytes::from_mib(mib))));
+    }
+}
+
+#[test]
+fn a_real_kill_is_counted_logged_and_signalled() {
+    let Some(lab) = open_lab("kill") else { return };
+    let cgroup = lab.cgroup("c").unwrap();
+    lab.limit(&cgroup, 16 << 20).unwrap();
+    let mut tree = open_tree(10_000);
+    scan(&mut tree, &lab);
+    let id = tree.find(&path(&lab, &cgroup)).unwrap().id();
+    let mut watch = EventsWatch::new().unwrap();
+    watch.add(tree.get(id).unwrap()).unwrap();
+    let mut kmsg = KmsgReader::open_at_end(Path::new("/dev/kmsg")).unwrap();
+
+    let mut shell = lab.spawn_doomed_child(&cgroup).unwrap();
+    let limit = Duration::from_secs(60);
+    wait_for(limit, || (lab.oom_kills(&cgroup).unwrap() == 1).then_some(())).expect("the kernel kills");
+
+    let logged = wait_for(limit, || {
+        loop {
+            match kmsg.next_event().unwrap() {
+                KmsgEvent::Record(record) => {
+                    let text = String::from_utf8_lossy(record).into_owned();
+                    if text.contains("Killed process") && text.contains("(tail)") {
+                        return Some(text);
+                    }
+                }
+                KmsgEvent::Overrun => {}
+                KmsgEvent::Empty => return None,
+            }
+        }
+    });
+    assert!(logged.is_some(), "the kernel's log names the victim");
+    if lab.version() == Version::V2 {
+        let changes = wait_for(limit, || Some(watch.changes().unwrap()).filter(|changes| !changes.cgroups.is_empty()));
+        assert_eq!(changes.expect("inotify tells").cgroups, [id]);
+    }
+    let mut problems = Problems::default();
+    assert!(tree.refresh(id, &mut problems));
+    assert_eq!(tree.get(id).unwrap().memory().oom_kills(), Some(1));
+    assert_eq!(problems.count(), 0);
+    assert!(shell.try_wait().unwrap().is_none(), "the shell lives on");
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+}

@@ -1,0 +1,37 @@
+//! Typed values of one moment, and the parsers that make them from the kernel's text.
+//!
+//! Nothing here opens a file, reads a clock or awaits: bytes come in, values go out. A value that the kernel did not
+//! give is `None`, never zero; text that cannot be right is a [`ParseError`]. Names of processes and cgroups are bytes
+//! written by strangers, so they are kept as bytes and shown only through [`Escaped`].
+
+mod bytes;
+mod cgroup_memory;
+mod cgroup_path;
+mod escape;
+mod hierarchy;
+mod kernel_log;
+mod memory_events;
+mod memory_stat;
+mod mountinfo;
+mod node_memory;
+mod owner;
+mod parse;
+mod pressure;
+mod proc_cgroup;
+mod process;
+
+pub use bytes::{Bytes, Limit};
+pub use cgroup_memory::{CgroupMemory, CgroupVersion, MemoryFile};
+pub use cgroup_path::CgroupPath;
+pub use escape::Escaped;
+pub use hierarchy::{MemoryHierarchy, Placement};
+pub use kernel_log::{Constraint, KmsgRecord, OomKillReader, OomReport, OomScope, OomTrigger, OomVictim, PrintkCaller};
+pub use memory_events::{MemoryEvents, OomControl};
+pub use memory_stat::MemoryStat;
+pub use mountinfo::Mount;
+pub use node_memory::{Meminfo, parse_vmstat_oom_kill};
+pub use owner::{ContainerId, Driver, Owner, PodUid, QosClass, Runtime, UnitName};
+pub use parse::ParseError;
+pub use pressure::{Pressure, Stall};
+pub use proc_cgroup::ProcCgroup;
+pub use process::{ProcessId, ProcessStat, parse_cgroup_procs, parse_is_namespace_init};

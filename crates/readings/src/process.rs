@@ -1,0 +1,117 @@
+//! Processes, as far as kills need them: who they are, since when they run, and whether they still do.
+
+use crate::parse::{self, ParseError};
+
+/// A process that can't be mistaken for a later one with the same pid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProcessId {
+    /// The pid, as the reader's namespace sees it.
+    pub pid: u32,
+    /// When it started, in clock ticks since boot.
+    pub start_time: u64,
+}
+
+/// `/proc/PID/stat`, as far as needed.
+///
+/// Source: proc_pid_stat(5); `do_task_stat` in fs/proc/array.c, Linux 6.18.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessStat {
+    /// Which process it is.
+    pub id: ProcessId,
+    /// Whether it has ended and only waits for its parent to notice (state `Z` or `X`).
+    pub ended: bool,
+    /// Its name, at most 15 bytes, as it chose it itself.
+    pub name: Vec<u8>,
+}
+
+impl ProcessStat {
+    /// Parses the file: `PID (NAME) STATE …`, where the name may hold spaces, parentheses and newlines.
+    pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
+        Self::parse_fields(text).ok_or_else(|| ParseError::new("`PID (NAME) STATE …`", text))
+    }
+
+    fn parse_fields(text: &[u8]) -> Option<Self> {
+        let open = text.iter().position(|&byte| byte == b'(')?;
+        let close = text.iter().rposition(|&byte| byte == b')')?;
+        let pid = text.get(..open)?.strip_suffix(b" ").and_then(parse::decimal)?;
+        let name = text.get(open + 1..close)?.to_vec();
+        // After the name: field 3, the state; the start time is field 22.
+        let mut fields = text.get(close + 1..)?.strip_prefix(b" ")?.split(|&byte| byte == b' ');
+        let state = fields.next()?;
+        let start_time = parse::decimal(fields.nth(18)?)?;
+        let id = ProcessId { pid: u32::try_from(pid).ok()?, start_time };
+        Some(ProcessStat { id, ended: matches!(state, b"Z" | b"X"), name })
+    }
+}
+
+/// Parses `cgroup.procs`: a pid a line. A pid of 0 stands for a process outside the reader's namespace and is left out.
+pub fn parse_cgroup_procs(text: &[u8]) -> Result<Vec<u32>, ParseError> {
+    let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    let mut pids = Vec::new();
+    for line in lines {
+        match parse::decimal(line).and_then(|pid| u32::try_from(pid).ok()) {
+            Some(0) => {}
+            Some(pid) => pids.push(pid),
+            None => return Err(ParseError::new("a pid", line)),
+        }
+    }
+    Ok(pids)
+}
+
+/// Whether `/proc/PID/status` shows the first process of a pid namespace of its own: a container's PID 1.
+/// `NSpid` (Linux 4.1) lists its pid in each namespace, from the reader's inwards.
+pub fn parse_is_namespace_init(status: &[u8]) -> bool {
+    let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"NSpid:"));
+    let Some(line) = line else { return false };
+    let mut pids = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let nested = pids.next().is_some();
+    nested && pids.next_back() == Some(b"1")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const REST: &str = "S 1 2 3 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 987654 0 0 18446744073709551615";
+
+    #[test]
+    fn reads_pid_state_and_start_time() {
+        let stat = ProcessStat::parse(format!("42 (sh) {REST}\n").as_bytes()).unwrap();
+        assert_eq!(stat.id, ProcessId { pid: 42, start_time: 987_654 });
+        assert!(!stat.ended);
+        let zombie = ProcessStat::parse(format!("42 (sh) {}", REST.replacen('S', "Z", 1)).as_bytes()).unwrap();
+        assert!(zombie.ended);
+    }
+
+    #[test]
+    fn malformed_stat_is_an_error() {
+        for text in ["", "42", "42 (sh", "42 sh) S", "42 (sh) S 1 2", "x (sh) S", "4294967296 (sh) S", ") ("] {
+            assert!(ProcessStat::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn pids_outside_the_namespace_are_left_out() {
+        assert_eq!(parse_cgroup_procs(b"1\n0\n77\n"), Ok(vec![1, 77]));
+        assert_eq!(parse_cgroup_procs(b""), Ok(vec![]));
+        assert!(parse_cgroup_procs(b"1\nx\n").is_err());
+    }
+
+    #[test]
+    fn a_namespace_s_init_is_told_from_the_host_s() {
+        assert!(parse_is_namespace_init(b"Name:\tsh\nNSpid:\t4242\t1\n"));
+        assert!(!parse_is_namespace_init(b"NSpid:\t4242\t7\n"));
+        assert!(!parse_is_namespace_init(b"NSpid:\t1\n"), "the reader's own namespace");
+        assert!(!parse_is_namespace_init(b"Name:\tNSpid:\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_is_read_back(name in prop::collection::vec(any::<u8>(), 0..16)) {
+            let text = [b"7 (", &name[..], b") ", REST.as_bytes()].concat();
+            prop_assert_eq!(ProcessStat::parse(&text).unwrap().name, name);
+        }
+    }
+}

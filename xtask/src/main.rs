@@ -1,0 +1,49 @@
+//! The chores of the project, run as `cargo xtask CHORE`.
+//!
+//! A chore that needs more than one cargo command lives here, in Rust, so that it is the same on every machine and is
+//! compiled and linted like the rest. Nothing that ships depends on this crate. What each chore is for is told in
+//! docs/testing.md.
+
+mod capture;
+mod debian;
+mod process;
+mod static_build;
+mod test;
+mod vm;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Chores of the Reprieve project
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Run every check and test, as CI does
+    Test(test::Options),
+    /// Run the kernel tests in a virtual machine with cgroup v2
+    Vm(vm::kernel_tests::Options),
+    /// Write a fixture: the memory files of cgroups, as a tree of plain files
+    Capture(capture::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().chore {
+        Chore::Test(options) => test::run(&options),
+        Chore::Vm(options) => vm::kernel_tests::run(&options),
+        Chore::Capture(options) => capture::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
