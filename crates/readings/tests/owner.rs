@@ -253,6 +253,7 @@ fn names_that_only_look_like_owners() {
     check_nobody("/mykubepods-pod{_}.slice");
     check_nobody("/kubepods-guaranteed-pod{_}.slice");
     check_nobody("/kubepods-pod{U}.slice");
+    check_nobody("/burstable.slice/my-besteffort.slice");
     check_nobody("/.service/.scope/.slice");
     check("/kubepods/pod{_}", made_by(Cgroupfs));
     check("/kubepods/podx", made_by(Cgroupfs));

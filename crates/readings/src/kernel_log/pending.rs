@@ -181,7 +181,7 @@ impl Pending {
 
     /// Takes a kill line that it accepts.
     pub(super) fn kill(&mut self, kill: &KillLine<'_>) -> Told {
-        let repeat = self.step == Step::Kill && self.first_victim == Some(kill.pid);
+        let repeat = self.first_victim == Some(kill.pid);
         if self.step != Step::Kill {
             self.reach_kill(kill.name);
             self.first_victim = Some(kill.pid);

@@ -47,12 +47,13 @@ fn names_of_processes() {
 #[test]
 fn a_name_that_is_no_text() {
     let mut kernel = Kernel::default();
-    kernel.say("-", b"\xff\\\x1b invoked oom-killer: gfp_mask=0x0(), order=0, oom_score_adj=0");
+    let invoked = [&[0xff; 15][..], b" invoked oom-killer: gfp_mask=0x0(), order=0, oom_score_adj=0"].concat();
+    kernel.say("-", &invoked);
     kernel.say("-", b"Out of memory: Kill process 7 (\xfe) score 1 or sacrifice child");
     kernel.say("-", b"Killed process 7 (\xfe\n) total-vm:1kB, anon-rss:2kB, file-rss:3kB");
     let victim = kernel.victims().remove(0);
     assert_eq!(victim.name, b"\xfe\n");
-    assert_eq!(victim.report.trigger.unwrap().name, b"\xff\\\x1b");
+    assert_eq!(victim.report.trigger.unwrap().name, [0xff; 15]);
 }
 
 #[test]

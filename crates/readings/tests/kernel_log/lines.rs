@@ -233,7 +233,7 @@ fn a_summary_that_another_cpu_s_line_splits() {
         (report.oom_memcg, report.task_memcg)
     };
     assert_eq!(memcgs(",task_memcg=/a"), (path("/a"), path("/a/b")));
-    assert_eq!(memcgs(" ? someone else's line"), (None, None));
+    assert_eq!(memcgs(" of another line,task_memcg=/a of another line"), (None, None));
 }
 
 #[test]

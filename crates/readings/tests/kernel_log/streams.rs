@@ -72,6 +72,16 @@ fn a_report_whose_kill_never_came_tells_of_no_other() {
 }
 
 #[test]
+fn a_report_whose_first_line_is_missing_is_another_all_the_same() {
+    let second = [usage(2), summary("/b", 8), killed(8)];
+    for first in [report(1, "/a", 7)[..3].to_vec(), [&report(1, "/a", 7)[..], &[group("/a")]].concat()] {
+        let last = read(&[&first[..], &second].concat()).pop().unwrap();
+        assert_eq!((last.report.trigger, last.report.oom_memcg), (None, path("/b")));
+        assert_eq!((last.report.failcnt, last.oom_group), (Some(2), None));
+    }
+}
+
+#[test]
 fn an_announcement_that_came_to_nothing_is_forgotten() {
     let announced =
         |pid: u32| format!("Memory cgroup out of memory: Kill process {pid} (x) score 1 or sacrifice child");

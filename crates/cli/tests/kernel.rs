@@ -1,0 +1,203 @@
+//! The agent and `free` against real kills, on whichever memory controller this machine has.
+//! Needs root and a memory hierarchy that it may write to; works only in cgroups of its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use common::{Agent, PATIENCE, reprieve};
+use reprieve_lab::{Lab, Version, wait_for};
+use serde_json::Value;
+
+const LIMIT: u64 = 16 << 20;
+const CONTAINER: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+fn open_lab(purpose: &str) -> Option<Lab> {
+    Lab::open(purpose).expect("REPRIEVE_REQUIRE_KERNEL=1, but no memory cgroup can be made")
+}
+
+fn shell(script: &str) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", script]);
+    command
+}
+
+/// A cgroup named as the kubelet and containerd name one, with a limit.
+fn container(lab: &Lab, limit: u64) -> std::path::PathBuf {
+    let name = format!("kubepods/burstable/pod11111111-2222-3333-4444-555555555555/{CONTAINER}");
+    let cgroup = lab.cgroup(&name).unwrap();
+    lab.limit(&cgroup, limit).unwrap();
+    cgroup
+}
+
+fn wait_for_kills(lab: &Lab, cgroup: &Path, count: u64) {
+    wait_for(PATIENCE, || (lab.oom_kills(cgroup).unwrap() >= count).then_some(())).expect("the kernel kills");
+}
+
+#[test]
+fn a_kill_that_kubernetes_does_not_see_is_told_at_once() {
+    let Some(lab) = open_lab("invisible") else { return };
+    let agent = Agent::start(|command| {
+        command.args(["--interval", "100ms"]);
+    });
+    let cgroup = container(&lab, LIMIT);
+    let path = lab.path_of(&cgroup);
+    // Time for a scan to meet the first process: its child is waited for, and so gone, as soon as it is dead.
+    let mut first = lab.spawn(&cgroup, &mut shell("sleep 2; tail /dev/zero; sleep 600")).unwrap();
+    let kill = agent.wait_for_kill(&path);
+
+    assert_eq!(kill["name"], "tail");
+    assert!(kill["pid"].as_u64().unwrap() > u64::from(first.id()));
+    assert_eq!(kill["container_id"], CONTAINER);
+    assert_eq!(kill["pod_uid"], "11111111-2222-3333-4444-555555555555");
+    assert_eq!(kill["qos_class"], "Burstable");
+    assert_eq!(kill["limit_bytes"], LIMIT);
+    assert!(kill["usage_bytes"].as_u64().unwrap() > LIMIT / 2);
+    assert!(kill["anon_rss_bytes"].as_u64().unwrap() > LIMIT / 2);
+    assert_eq!(kill["limited_cgroup"], path.as_str());
+    assert_eq!(kill["scope"], "memory_cgroup");
+    assert_eq!((&kill["first_process"], &kill["visibility"]), (&"survived".into(), &"invisible".into()));
+    assert!(first.try_wait().unwrap().is_none(), "it did survive");
+
+    // It is told once, and counted as the kernel counts it.
+    wait_for_kills(&lab, &cgroup, 1);
+    let labels =
+        format!("{{cgroup=\"{path}\",container_id=\"{CONTAINER}\",pod_uid=\"11111111-2222-3333-4444-555555555555\"}}");
+    let series = format!("reprieve_cgroup_oom_kills_total{labels}");
+    assert_eq!(wait_for(PATIENCE, || agent.sample(&series).filter(|&kills| kills > 0.0)), Some(1.0));
+    // Other tests kill on the same node.
+    assert!(agent.sample("reprieve_reported_kills_total{visibility=\"invisible\"}").unwrap() >= 1.0);
+    assert!(agent.sample("reprieve_node_oom_kills_total").unwrap() >= 1.0);
+    assert_eq!(agent.sample(&format!("reprieve_cgroup_memory_limit_bytes{labels}")), Some(LIMIT as f64));
+    let again = agent.lines_within(Duration::from_secs(3));
+    assert!(!again.iter().any(|line| line.contains(&path)), "{again:?}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert_eq!(agent.stop(), 0);
+}
+
+#[test]
+fn a_kill_of_the_first_process_is_told_as_visible() {
+    let Some(lab) = open_lab("visible") else { return };
+    let agent = Agent::start(|_| {});
+    let cgroup = container(&lab, LIMIT);
+    let mut victim = lab.spawn(&cgroup, Command::new("tail").arg("/dev/zero")).unwrap();
+    let kill = agent.wait_for_kill(&lab.path_of(&cgroup));
+    assert_eq!(kill["pid"], victim.id());
+    assert_eq!((&kill["first_process"], &kill["visibility"]), (&"killed".into(), &"visible".into()));
+    victim.wait().unwrap();
+}
+
+#[test]
+fn the_oldest_process_is_the_first_even_where_no_scan_has_seen_it() {
+    let Some(lab) = open_lab("unscanned") else { return };
+    // The first scan is the only one: the cgroup and its processes come later.
+    let agent = Agent::start(|command| {
+        command.args(["--interval", "1h"]);
+    });
+    let cgroup = container(&lab, LIMIT);
+    // `sleep` never waits for the child that it inherits, so the victim's start can still be read.
+    let mut first = lab.spawn(&cgroup, &mut shell("tail /dev/zero & exec sleep 600")).unwrap();
+    let kill = agent.wait_for_kill(&lab.path_of(&cgroup));
+    assert_eq!((&kill["name"], &kill["first_process"]), (&"tail".into(), &"survived".into()));
+    first.kill().unwrap();
+    first.wait().unwrap();
+}
+
+#[test]
+fn a_hog_in_a_nested_cgroup_is_booked_to_its_container() {
+    let Some(lab) = open_lab("nested") else { return };
+    let agent = Agent::start(|_| {});
+    let outer = container(&lab, LIMIT);
+    // v2 has no processes beside cgroups, so the first process sits in a leaf of its own, as with a nested systemd.
+    let path = lab.path_of(&outer);
+    let name =
+        |inner: &str| format!("{}/{inner}", path.trim_start_matches(&lab.path_of(lab.directory())).trim_matches('/'));
+    let init = lab.cgroup(&name("init.scope")).unwrap();
+    let worker = lab.cgroup(&name("worker")).unwrap();
+    let mut first = lab.spawn(&init, Command::new("sleep").arg("600")).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    let mut hog = lab.spawn(&worker, Command::new("tail").arg("/dev/zero")).unwrap();
+    let kill = agent.wait_for_kill(&lab.path_of(&worker));
+    assert_eq!(kill["container_id"], CONTAINER);
+    assert_eq!(kill["limited_cgroup"], path.as_str(), "the limit is the container's");
+    assert_eq!(kill["limit_bytes"], LIMIT);
+    assert_eq!(kill["first_process"], "survived", "it is in another cgroup of the container");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    hog.wait().unwrap();
+}
+
+#[test]
+fn a_group_kill_names_each_victim_once_and_takes_the_first_process() {
+    let Some(lab) = open_lab("group") else { return };
+    if lab.version() == Version::V1 {
+        eprintln!("NOT APPLICABLE on v1: memory.oom.group");
+        return;
+    }
+    let agent = Agent::start(|_| {});
+    let cgroup = container(&lab, LIMIT);
+    fs::write(cgroup.join("memory.oom.group"), "1").unwrap();
+    let mut first = lab.spawn(&cgroup, &mut shell("sleep 600 & sleep 600 & tail /dev/zero; sleep 600")).unwrap();
+    let path = lab.path_of(&cgroup);
+    let kills: Vec<Value> = (0..4).map(|_| agent.wait_for_kill(&path)).collect();
+    let mut names: Vec<&str> = kills.iter().map(|kill| kill["name"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["sh", "sleep", "sleep", "tail"]);
+    assert!(kills.iter().all(|kill| kill["first_process"] == "killed"), "{kills:#?}");
+    first.wait().unwrap();
+    let again = agent.lines_within(Duration::from_secs(3));
+    assert!(!again.iter().any(|line| line.contains(&path)), "{again:?}");
+}
+
+#[test]
+fn without_the_right_to_read_the_log_kills_are_still_counted() {
+    let Some(lab) = open_lab("unprivileged") else { return };
+    let cgroup = container(&lab, LIMIT);
+    let path = lab.path_of(&cgroup);
+    if fs::read_to_string("/proc/sys/kernel/dmesg_restrict").unwrap().trim() != "1" {
+        eprintln!("NOT APPLICABLE: kernel.dmesg_restrict is off, so everybody may read the log");
+        return;
+    }
+    let mut command = reprieve();
+    command.args(["agent", "--listen", "127.0.0.1:0", "--interval", "100ms"]);
+    let mut agent = command.uid(65534).gid(65534).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(agent.stderr.take().unwrap()));
+    let mut wait_for_line = |text: &str| lines.by_ref().map(Result::unwrap).find(|line| line.contains(text));
+    let refused = wait_for_line("can't read /dev/kmsg").expect("it says what it can't see");
+    assert!(refused.contains("CAP_SYSLOG"), "and what would change that: {refused}");
+    wait_for_line("is up").unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    let mut first = lab.spawn_doomed_child(&cgroup).unwrap();
+    let kill = wait_for_line("OOM kill").expect("it still counts");
+    assert!(kill.contains("1 process, not named by the kernel's log,"), "{kill}");
+    assert!(kill.contains(&path), "{kill}");
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    first.kill().unwrap();
+    first.wait().unwrap();
+}
+
+#[test]
+fn free_tells_of_the_cgroup_that_it_is_called_in() {
+    let Some(lab) = open_lab("free") else { return };
+    let cgroup = lab.cgroup("outer/inner").unwrap();
+    lab.limit(cgroup.parent().unwrap(), 64 << 20).unwrap();
+    lab.limit(&cgroup, 256 << 20).unwrap();
+    let output = std::env::temp_dir().join(format!("reprieve-free-{}.json", std::process::id()));
+    let script = format!("{} free --json >{}", env!("CARGO_BIN_EXE_reprieve"), output.display());
+    assert!(lab.spawn(&cgroup, &mut shell(&script)).unwrap().wait().unwrap().success());
+    let answer: Value = serde_json::from_str(&fs::read_to_string(&output).unwrap()).unwrap();
+    fs::remove_file(&output).unwrap();
+    assert_eq!(answer["cgroup"], lab.path_of(&cgroup).as_str());
+    assert_eq!(answer["limit_bytes"], 64 << 20, "the tighter limit is the outer one");
+    assert_eq!((&answer["bound_by"], &answer["bound_levels_up"]), (&"cgroup".into(), &1.into()));
+    let (usage, available) = (answer["usage_bytes"].as_u64().unwrap(), answer["available_bytes"].as_u64().unwrap());
+    assert!(usage > 0 && usage < 64 << 20);
+    assert!(available > 0 && available <= 64 << 20);
+}
