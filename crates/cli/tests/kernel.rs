@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Agent, PATIENCE, reprieve};
 use reprieve_lab::{Lab, Version, wait_for};
@@ -35,6 +35,19 @@ fn container(lab: &Lab, limit: u64) -> std::path::PathBuf {
     cgroup
 }
 
+/// The next kill that is told in `cgroup`.
+fn wait_for_kill(agent: &Agent, cgroup: &str) -> Value {
+    let found = agent.wait_for_line(|line| line["event"] == "oom_kill" && line["cgroup"] == cgroup);
+    found.unwrap_or_else(|| panic!("no kill told in {cgroup}"))
+}
+
+/// Lines that come within a while.
+fn lines_within(agent: &Agent, time: Duration) -> Vec<String> {
+    let end = Instant::now() + time;
+    let left = || end.saturating_duration_since(Instant::now());
+    std::iter::from_fn(|| agent.lines.recv_timeout(left()).ok()).collect()
+}
+
 fn wait_for_kills(lab: &Lab, cgroup: &Path, count: u64) {
     wait_for(PATIENCE, || (lab.oom_kills(cgroup).unwrap() >= count).then_some(())).expect("the kernel kills");
 }
@@ -49,7 +62,7 @@ fn a_kill_that_kubernetes_does_not_see_is_told_at_once() {
     let path = lab.path_of(&cgroup);
     // Time for a scan to meet the first process: its child is waited for, and so gone, as soon as it is dead.
     let mut first = lab.spawn(&cgroup, &mut shell("sleep 2; tail /dev/zero; sleep 600")).unwrap();
-    let kill = agent.wait_for_kill(&path);
+    let kill = wait_for_kill(&agent, &path);
 
     assert_eq!(kill["name"], "tail");
     assert!(kill["pid"].as_u64().unwrap() > u64::from(first.id()));
@@ -74,7 +87,7 @@ fn a_kill_that_kubernetes_does_not_see_is_told_at_once() {
     assert!(agent.sample("reprieve_reported_kills_total{visibility=\"invisible\"}").unwrap() >= 1.0);
     assert!(agent.sample("reprieve_node_oom_kills_total").unwrap() >= 1.0);
     assert_eq!(agent.sample(&format!("reprieve_cgroup_memory_limit_bytes{labels}")), Some(LIMIT as f64));
-    let again = agent.lines_within(Duration::from_secs(3));
+    let again = lines_within(&agent, Duration::from_secs(3));
     assert!(!again.iter().any(|line| line.contains(&path)), "{again:?}");
     first.kill().unwrap();
     first.wait().unwrap();
@@ -87,7 +100,7 @@ fn a_kill_of_the_first_process_is_told_as_visible() {
     let agent = Agent::start(|_| {});
     let cgroup = container(&lab, LIMIT);
     let mut victim = lab.spawn(&cgroup, Command::new("tail").arg("/dev/zero")).unwrap();
-    let kill = agent.wait_for_kill(&lab.path_of(&cgroup));
+    let kill = wait_for_kill(&agent, &lab.path_of(&cgroup));
     assert_eq!(kill["pid"], victim.id());
     assert_eq!((&kill["first_process"], &kill["visibility"]), (&"killed".into(), &"visible".into()));
     victim.wait().unwrap();
@@ -103,7 +116,7 @@ fn the_oldest_process_is_the_first_even_where_no_scan_has_seen_it() {
     let cgroup = container(&lab, LIMIT);
     // `sleep` never waits for the child that it inherits, so the victim's start can still be read.
     let mut first = lab.spawn(&cgroup, &mut shell("tail /dev/zero & exec sleep 600")).unwrap();
-    let kill = agent.wait_for_kill(&lab.path_of(&cgroup));
+    let kill = wait_for_kill(&agent, &lab.path_of(&cgroup));
     assert_eq!((&kill["name"], &kill["first_process"]), (&"tail".into(), &"survived".into()));
     first.kill().unwrap();
     first.wait().unwrap();
@@ -123,7 +136,7 @@ fn a_hog_in_a_nested_cgroup_is_booked_to_its_container() {
     let mut first = lab.spawn(&init, Command::new("sleep").arg("600")).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     let mut hog = lab.spawn(&worker, Command::new("tail").arg("/dev/zero")).unwrap();
-    let kill = agent.wait_for_kill(&lab.path_of(&worker));
+    let kill = wait_for_kill(&agent, &lab.path_of(&worker));
     assert_eq!(kill["container_id"], CONTAINER);
     assert_eq!(kill["limited_cgroup"], path.as_str(), "the limit is the container's");
     assert_eq!(kill["limit_bytes"], LIMIT);
@@ -145,13 +158,13 @@ fn a_group_kill_names_each_victim_once_and_takes_the_first_process() {
     fs::write(cgroup.join("memory.oom.group"), "1").unwrap();
     let mut first = lab.spawn(&cgroup, &mut shell("sleep 600 & sleep 600 & tail /dev/zero; sleep 600")).unwrap();
     let path = lab.path_of(&cgroup);
-    let kills: Vec<Value> = (0..4).map(|_| agent.wait_for_kill(&path)).collect();
+    let kills: Vec<Value> = (0..4).map(|_| wait_for_kill(&agent, &path)).collect();
     let mut names: Vec<&str> = kills.iter().map(|kill| kill["name"].as_str().unwrap()).collect();
     names.sort_unstable();
     assert_eq!(names, ["sh", "sleep", "sleep", "tail"]);
     assert!(kills.iter().all(|kill| kill["first_process"] == "killed"), "{kills:#?}");
     first.wait().unwrap();
-    let again = agent.lines_within(Duration::from_secs(3));
+    let again = lines_within(&agent, Duration::from_secs(3));
     assert!(!again.iter().any(|line| line.contains(&path)), "{again:?}");
 }
 

@@ -4,6 +4,8 @@
 //! together with the processes in them. Whoever needs it says so first by [`Lab::open`]: where the kernel can't serve,
 //! that is an error in CI (`REPRIEVE_REQUIRE_KERNEL=1`) and a loud skip elsewhere.
 
+mod captured;
+
 use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -12,6 +14,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+pub use captured::Captured;
 
 /// A place for cgroups of one's own.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Agent {
     child: Child,
-    lines: Receiver<String>,
+    pub(crate) lines: Receiver<String>,
     pub(crate) address: SocketAddr,
 }
 
@@ -61,22 +61,6 @@ impl Agent {
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
             }
         }
-    }
-
-    /// The next kill in `cgroup`.
-    pub(crate) fn wait_for_kill(&self, cgroup: &str) -> Value {
-        let found = self.wait_for_line(|line| line["event"] == "oom_kill" && line["cgroup"] == cgroup);
-        found.unwrap_or_else(|| panic!("no kill told in {cgroup}"))
-    }
-
-    /// Lines that come within a while.
-    pub(crate) fn lines_within(&self, time: Duration) -> Vec<String> {
-        let end = Instant::now() + time;
-        let mut lines = Vec::new();
-        while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            lines.push(line);
-        }
-        lines
     }
 
     /// Status, head and body of a GET.

@@ -6,7 +6,7 @@
 use super::kill_line::KillLine;
 use super::text::{kilobytes, process_id, rsplit_once, split_once};
 use super::victim::{OomScope, OomTrigger};
-use crate::{Bytes, CgroupPath, Limit, parse};
+use crate::{Bytes, Limit, parse};
 
 pub(super) enum Line<'a> {
     /// `NAME invoked oom-killer: gfp_mask=…`: a report begins.
@@ -140,16 +140,12 @@ fn limit_of(limit: Bytes) -> Limit {
     if limit >= UNLIMITED { Limit::Max } else { Limit::At(limit) }
 }
 
-/// The victim's cgroup lies in the one whose limit was hit; where it seems not to, a name imitates the words between.
 fn task_in(rest: &[u8]) -> Option<Line<'_>> {
-    if !rest.starts_with(b"/") {
-        return None;
-    }
-    let Some((task_memcg, oom_memcg)) = rsplit_once(rest, RESULT_OF_LIMIT) else {
-        return Some(Line::TaskIn { task_memcg: rest, oom_memcg: None });
+    let (task_memcg, oom_memcg) = match rsplit_once(rest, RESULT_OF_LIMIT) {
+        Some((task_memcg, oom_memcg)) => (task_memcg, Some(oom_memcg)),
+        None => (rest, None),
     };
-    CgroupPath::new(task_memcg).below(&CgroupPath::new(oom_memcg))?;
-    Some(Line::TaskIn { task_memcg, oom_memcg: Some(oom_memcg) })
+    rest.starts_with(b"/").then_some(Line::TaskIn { task_memcg, oom_memcg })
 }
 
 fn trace(rest: &[u8]) -> Option<Line<'_>> {

@@ -177,6 +177,18 @@ impl Pending {
         if let Some(summary) = &self.summary {
             (self.report.oom_memcg, self.report.task_memcg) = summary.memcgs(name);
         }
+        self.drop_imitated_memcgs();
+    }
+
+    /// The victim's cgroup lies in the one whose limit was hit. Where it seems not to, a name imitates the words around
+    /// it, and neither is to be trusted: nobody must be able to have his kill booked to another's cgroup.
+    fn drop_imitated_memcgs(&mut self) {
+        let (oom_memcg, task_memcg) = (&self.report.oom_memcg, &self.report.task_memcg);
+        if let (Some(oom_memcg), Some(task_memcg)) = (oom_memcg, task_memcg)
+            && task_memcg.below(oom_memcg).is_none()
+        {
+            (self.report.oom_memcg, self.report.task_memcg) = (None, None);
+        }
     }
 
     /// Takes a kill line that it accepts.

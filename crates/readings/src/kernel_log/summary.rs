@@ -1,8 +1,7 @@
 //! The summary of a report, the line `oom-kill:` (Linux 5.0 and later, el8 240 and later).
 //!
 //! `constraint=C,nodemask=N[,cpuset=NAME,mems_allowed=LIST][,oom_memcg=PATH|,global_oom],task_memcg=PATH,task=NAME,
-//! pid=N,uid=N`. NAMEs and PATHs are strangers' and may hold any of these words. What can't be told for certain is left
-//! out: a container must not be able to have its kill booked to another cgroup.
+//! pid=N,uid=N`. NAMEs and PATHs are strangers' and may hold any of these words.
 
 use super::text::{process_id, rsplit_once, split_once, user_id};
 use super::victim::Constraint;
@@ -34,14 +33,10 @@ impl Summary {
         })
     }
 
-    /// The cgroup whose limit was hit and that of the victim, which is called `name`. The second lies in the first;
-    /// where it seems not to, a name imitates the line's words, and neither is to be trusted.
+    /// The cgroup whose limit was hit and that of the victim, which is called `name`.
     pub(super) fn memcgs(&self, name: &[u8]) -> (Option<CgroupPath>, Option<CgroupPath>) {
-        let task_memcg = self.task.as_deref().and_then(|task| path_before(task, name)).map(CgroupPath::new);
-        match (&self.oom_memcg, task_memcg) {
-            (Some(oom_memcg), Some(task_memcg)) if task_memcg.below(oom_memcg).is_none() => (None, None),
-            (oom_memcg, task_memcg) => (oom_memcg.clone(), task_memcg),
-        }
+        let task_memcg = self.task.as_deref().and_then(|task| path_before(task, name));
+        (self.oom_memcg.clone(), task_memcg.map(CgroupPath::new))
     }
 }
 

@@ -99,6 +99,7 @@ fn cgroups_in_the_lines_up_to_4_20() {
     assert_eq!(memcgs(&line), (path("/a"), path(imitating)));
     let line = format!("Task in {imitating}/c killed as a result of limit of {imitating}");
     assert_eq!(memcgs(&line), (None, None));
+    assert_eq!(memcgs("Task in /a killed as a result of limit of /b"), (None, None));
 }
 
 #[test]

@@ -1,0 +1,158 @@
+//! The agent on made-up machines: what it serves and logs, and how it refuses.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use common::{Agent, reprieve};
+use reprieve_lab::Captured;
+
+const HOSTILE: &[u8] = b"a\x1b[31m\n\"b\\c\xff";
+const HOSTILE_LABEL: &str = r#"cgroup="/a\\x1b[31m\\n\"b\\\\c\\xff""#;
+
+fn start(captured: &Captured) -> Agent {
+    Agent::start(|command| {
+        command.args(["--interval", "50ms"]).arg("--proc").arg(captured.proc()).arg("--sys").arg(captured.sys());
+    })
+}
+
+fn hostile() -> Captured {
+    let captured = Captured::new().unwrap();
+    captured.sound_cgroup(HOSTILE).unwrap();
+    let pod = b"kubepods.slice/kubepods-pod11111111_2222_3333_4444_555555555555.slice/cri-containerd-";
+    captured.sound_cgroup(&[&pod[..], &[b'a'; 64], b".scope"].concat()).unwrap();
+    let bad = captured.sound_cgroup(b"system.slice/broken.service").unwrap();
+    fs::write(bad.join("memory.max"), "\x1b]0;owned\x07").unwrap();
+    captured
+}
+
+#[test]
+fn metrics_tell_of_every_cgroup() {
+    let captured = hostile();
+    let agent = start(&captured);
+    let pod_labels = format!(
+        "{{cgroup=\"/kubepods.slice/kubepods-pod11111111_2222_3333_4444_555555555555.slice/cri-containerd-{0}.scope\",\
+         container_id=\"{0}\",pod_uid=\"11111111-2222-3333-4444-555555555555\"",
+        "a".repeat(64)
+    );
+    let of_pod = |name: &str| agent.sample(&format!("reprieve_cgroup_{name}{pod_labels}}}"));
+    assert_eq!(of_pod("memory_limit_bytes"), Some(4_194_304.0));
+    assert_eq!(of_pod("memory_usage_bytes"), Some(1_048_576.0));
+    assert_eq!(of_pod("memory_working_set_bytes"), Some(1_048_576.0 - 131_072.0));
+    assert_eq!(of_pod("memory_reclaimable_bytes"), Some(262_144.0));
+    assert_eq!(of_pod("memory_available_bytes"), Some(4_194_304.0 - 1_048_576.0 + 262_144.0));
+    assert_eq!(of_pod("oom_kills_total"), Some(2.0));
+    let identity = format!("{pod_labels},qos_class=\"Guaranteed\",runtime=\"containerd\",driver=\"systemd\"}}");
+    assert_eq!(agent.sample(&format!("reprieve_cgroup_info{identity}")), Some(1.0));
+    let service = "{cgroup=\"/system.slice/broken.service\",unit=\"broken.service\"}";
+    assert_eq!(agent.sample(&format!("reprieve_cgroup_info{service}")), Some(1.0));
+
+    assert_eq!(agent.sample("reprieve_node_memory_available_bytes"), Some(4_000_000.0 * 1024.0));
+    assert_eq!(agent.sample("reprieve_node_oom_kills_total"), Some(3.0));
+    assert_eq!(agent.sample("reprieve_scan_cgroups"), Some(7.0));
+    assert!(agent.sample("reprieve_scan_duration_seconds").unwrap() > 0.0);
+    assert!(agent.sample("reprieve_problems_total").unwrap() > 0.0);
+    assert_eq!(agent.stop(), 0);
+}
+
+#[test]
+fn labels_and_logs_carry_nothing_raw() {
+    let captured = hostile();
+    let agent = start(&captured);
+    let (_, _, body) = agent.get("/metrics", "");
+    assert!(body.contains(&format!("reprieve_cgroup_memory_usage_bytes{{{HOSTILE_LABEL}}} 1048576\n")), "{body}");
+    assert!(!body.chars().any(|character| character.is_control() && character != '\n'));
+    // The broken file is read twenty times a second. That the log names it once, another test sees.
+    std::thread::sleep(Duration::from_secs(1));
+    let problems = agent.sample("reprieve_problems_total").unwrap();
+    assert!(problems >= 5.0, "counted each time: {problems}");
+}
+
+#[test]
+fn a_problem_is_named_once() {
+    let captured = hostile();
+    let mut command = reprieve();
+    command.args(["agent", "--listen", "127.0.0.1:0", "--interval", "20ms"]);
+    command.arg("--proc").arg(captured.proc()).arg("--sys").arg(captured.sys());
+    let mut agent = command.stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    agent.kill().unwrap();
+    let log = String::from_utf8(agent.wait_with_output().unwrap().stderr).unwrap();
+    let named: Vec<&str> = log.lines().filter(|line| line.contains("memory.max")).collect();
+    assert_eq!(named.len(), 1, "{log}");
+    assert!(named[0].contains(
+        r#"/system.slice/broken.service/memory.max: expected `max` or a number of bytes, found "\x1b]0;owned\x07""#
+    ));
+    assert!(!log.chars().any(|character| character.is_control() && character != '\n'), "{log:?}");
+}
+
+#[test]
+fn each_asker_gets_the_format_that_it_reads() {
+    let agent = start(&hostile());
+    let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2";
+    let (status, head, body) = agent.get("/metrics", prometheus);
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0"));
+    assert!(body.contains("# TYPE reprieve_cgroup_oom_kills counter\n") && body.ends_with("# EOF\n"));
+
+    let (_, head, body) = agent.get("/metrics", "*/*");
+    assert!(head.contains("content-type: text/plain; version=0.0.4"));
+    assert!(body.contains("# TYPE reprieve_cgroup_oom_kills_total counter\n") && !body.contains("# EOF"));
+
+    assert_eq!(agent.get("/healthz", "").0, 200);
+    assert_eq!(agent.get("/readyz", "").0, 200);
+    assert_eq!(agent.get("/nothing", "").0, 404);
+}
+
+#[test]
+fn promtool_accepts_the_metrics() {
+    let Some(promtool) = std::env::var_os("PROMTOOL") else {
+        assert!(std::env::var_os("CI").is_none(), "CI must name promtool in PROMTOOL");
+        eprintln!("SKIPPED: PROMTOOL does not name Prometheus' promtool; `cargo xtask test` does");
+        return;
+    };
+    let agent = start(&hostile());
+    let (_, _, body) = agent.get("/metrics", "");
+    let mut check = Command::new(promtool);
+    let mut check = check.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    check.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
+    let output = check.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "promtool has nothing to complain about");
+    assert!(output.status.success());
+}
+
+/// The agent refuses with exit code 2 and one line.
+fn refusal(arguments: &[&str]) -> String {
+    let output = reprieve().args(arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let last = stderr.lines().last().unwrap_or_default().to_owned();
+    assert_eq!(stderr.lines().filter(|line| line.starts_with("reprieve: ")).count(), 1, "{stderr}");
+    last
+}
+
+#[test]
+fn what_can_t_be_done_is_said_in_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let line = refusal(&["agent", "--listen", &address]);
+    assert!(line.contains(&format!("can't listen on {address}; choose another address with --listen")), "{line}");
+    assert!(line.contains("in use"), "{line}");
+
+    let empty = tempfile::tempdir().unwrap();
+    fs::create_dir(empty.path().join("self")).unwrap();
+    fs::write(empty.path().join("self/mountinfo"), "").unwrap();
+    fs::write(empty.path().join("self/cgroup"), "").unwrap();
+    let proc = empty.path().to_str().unwrap();
+    for command in ["agent", "free"] {
+        let line = refusal(&[command, "--proc", proc]);
+        assert!(line.starts_with("reprieve: no memory controller: "), "{line}");
+    }
+    let line = refusal(&["free", "--proc", "/nonexistent"]);
+    assert!(line.contains("/nonexistent/self/mountinfo: No such file or directory"), "{line}");
+}
