@@ -13,7 +13,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 2 wrong arguments, or the system d
 
 /// Tells the truth about container memory, and about OOM kills.
 #[derive(Debug, Parser)]
-#[command(name = "reprieve", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+#[command(name = "reprieve", version, after_help = EXIT_CODES, max_term_width = 80, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -55,10 +55,10 @@ pub(crate) struct AgentArguments {
     /// Address and port to serve HTTP on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9737")]
     pub(crate) listen: SocketAddr,
-    /// How log lines look
+    /// A sentence a line, or a JSON object
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
-    /// Cgroup files to keep open at most; each costs the kernel 4 KiB, and saves two thirds of the time to read it
+    /// Cgroup files to keep open at most; each costs 4 KiB of kernel memory
     #[arg(long, value_name = "COUNT", default_value_t = 8192)]
     pub(crate) open_files: usize,
     #[command(flatten)]
@@ -89,9 +89,7 @@ pub(crate) struct RootArguments {
 /// How log lines look.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// A sentence for people
     Text,
-    /// One JSON object a line
     Json,
 }
 

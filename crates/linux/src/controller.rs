@@ -29,7 +29,7 @@ pub struct MemoryController {
 #[derive(Debug, thiserror::Error)]
 pub enum ControllerError {
     /// The files that would tell can't be read.
-    #[error("can't find the memory controller: {0}")]
+    #[error("can't find the memory controller")]
     Unreadable(#[from] ReadError),
     /// There is none.
     #[error(
