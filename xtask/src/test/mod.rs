@@ -11,7 +11,7 @@ use crate::{
     vm::{self, Kernel},
     workspace,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use std::{env, path::PathBuf, time::Instant};
 
@@ -75,10 +75,10 @@ fn step(title: impl Into<String>, action: impl Fn() -> Result<()> + 'static) -> 
 }
 
 fn prepare(fast: bool) -> Result<()> {
-    for (component, program) in [("rustfmt", "cargo-fmt"), ("clippy", "cargo-clippy")] {
-        if process::find_program(program).is_none() {
-            bail!("{component} is missing; install it: rustup component add {component}");
-        }
+    for (component, subcommand) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
+        // Run and not looked for: rustup puts its own stand-in where a component is missing.
+        process::read_output(&mut workspace::cargo(&[subcommand, "--version"]))
+            .with_context(|| format!("{component} is missing; install it: rustup component add {component}"))?;
     }
     promtool()?;
     if fast { Ok(()) } else { vm::prepare(&Kernel::ALL) }

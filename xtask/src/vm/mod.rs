@@ -22,7 +22,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use initramfs::Initramfs;
 use results::{BootEnd, Event, Stream};
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -92,6 +92,10 @@ pub(crate) fn run(run: &VmRun) -> Result<VmResults> {
     prepare(&[run.kernel])?;
     let folder = workspace::target().join("vm").join(run.kernel.to_string());
     fs::create_dir_all(&folder).with_context(|| format!("{} could not be made", folder.display()))?;
+    // Two boots of one kernel would write the same files; the lock goes with the variable.
+    let lock_path = folder.join("lock");
+    let lock = File::create(&lock_path).with_context(|| format!("{} could not be made", lock_path.display()))?;
+    lock.lock().with_context(|| format!("{} could not be locked", lock_path.display()))?;
     let initramfs = folder.join("initramfs");
     fs::write(&initramfs, pack(run)?).with_context(|| format!("{} could not be written", initramfs.display()))?;
     let boot = qemu::Boot {
@@ -113,7 +117,7 @@ pub(crate) fn run(run: &VmRun) -> Result<VmResults> {
     let expected: Vec<_> = run.commands.iter().map(|command| command.name.as_str()).collect();
     let commands = stream.judge(&expected, &BootEnd { console: &console, timed_out }).map_err(|what| {
         let log = boot.console.display();
-        anyhow!("Linux {}: {what}. The end of its console ({log}):\n{}", run.kernel, tail(&console, 30))
+        anyhow!("Linux {}: {what}. The end of its console ({log}):\n{}", run.kernel, tail(&console, 60))
     })?;
     Ok(VmResults { commands, out: boot.out })
 }
