@@ -7,12 +7,13 @@ use reprieve_readings::{Bytes, CgroupPath, Limit, OomScope, OomVictim, ProcessId
 use crate::containers::running_processes;
 use crate::node::Node;
 
-/// Looks at the container of a victim in cgroup `id`.
+/// Reads the victim's cgroup `id` anew, and looks at its container.
 pub(crate) fn gather(victim: &OomVictim, id: CgroupId, node: &mut Node) -> Aftermath {
     let mut problems = Problems::default();
     // First of all, before it is gone.
     let victim_start_time =
         problems.keep(process_stat(&node.roots, victim.pid)).flatten().map(|stat| stat.id.start_time);
+    node.refresh(id);
     let container = container_of(id, node);
     let remembered = node.known.first_process(container).map(|first| (first, is_running(first, node, &mut problems)));
     let cgroups = node.tree.subtree(container);
@@ -24,7 +25,7 @@ pub(crate) fn gather(victim: &OomVictim, id: CgroupId, node: &mut Node) -> After
             namespace_init: problems.keep(is_namespace_init(&node.roots, id.pid)).unwrap_or(false),
         })
         .collect();
-    let group_kill = dies_as_a_whole(&node.tree, container, victim.report.oom_memcg.as_ref());
+    let group_kill = dies_as_a_whole(&node.tree, container, victim);
     node.problems.take(&problems);
     Aftermath { victim: victim.pid, victim_start_time, remembered, others, group_kill }
 }
@@ -40,22 +41,22 @@ fn is_running(process: ProcessId, node: &Node, problems: &mut Problems) -> bool 
     stat.is_some_and(|stat| stat.id == process && !stat.ended)
 }
 
-/// Whether the kill takes the whole container: `memory.oom.group` is set for it or above, up to the cgroup whose limit
-/// was hit (`mem_cgroup_get_oom_group`, mm/memcontrol.c, Linux 4.19). Without the report that cgroup isn't known, and
-/// the container itself is the likeliest.
-fn dies_as_a_whole(tree: &CgroupTree, container: CgroupId, oom_memcg: Option<&CgroupPath>) -> bool {
+/// Whether the kill takes the whole container. For all but the first victim the kernel's log says which cgroup dies. For
+/// the first, `memory.oom.group` does: of the container or above it, up to the cgroup whose limit was hit
+/// (`mem_cgroup_get_oom_group`, mm/memcontrol.c, Linux 4.19). Without the report that cgroup isn't known, and the
+/// container itself is the likeliest.
+fn dies_as_a_whole(tree: &CgroupTree, container: CgroupId, victim: &OomVictim) -> bool {
     let mut level = tree.get(container);
-    while let Some(cgroup) = level {
-        if oom_memcg.is_some_and(|limited| cgroup.path().below(limited).is_none()) {
-            return false;
-        }
+    if let (Some(container), Some(dying)) = (level, &victim.oom_group) {
+        return container.path().below(dying).is_some();
+    }
+    let limited = victim.report.oom_memcg.as_ref();
+    while let Some(cgroup) = level.filter(|cgroup| limited.is_none_or(|limited| cgroup.path().below(limited).is_some()))
+    {
         if cgroup.memory().oom_group == Some(true) {
             return true;
         }
-        if oom_memcg.is_none_or(|limited| cgroup.path() == limited) {
-            return false;
-        }
-        level = cgroup.parent().and_then(|parent| tree.get(parent));
+        level = cgroup.parent().filter(|_| limited.is_some()).and_then(|parent| tree.get(parent));
     }
     false
 }

@@ -140,12 +140,16 @@ impl KillWatch {
         }
     }
 
-    /// Reads a cgroup's counter now. Before the first scan is done there is nothing to compare it with.
+    /// Reads a cgroup now and takes its counter. Before the first scan is done there is nothing to compare it with.
     fn take_counter(&mut self, id: CgroupId, node: &mut Node) {
-        if node.refresh(id)
-            && let Some(cgroup) = node.tree.get(id)
+        if node.refresh(id) {
+            self.take_counter_as_read(id, node);
+        }
+    }
+
+    fn take_counter_as_read(&mut self, id: CgroupId, node: &Node) {
+        if let Some(cgroup) = node.tree.get(id).filter(|_| self.scanned_before)
             && let Some(kills) = cgroup.memory().oom_kills()
-            && self.scanned_before
         {
             self.ledger.count(cgroup.path(), kills, self.clock.elapsed());
         }
@@ -181,29 +185,33 @@ impl KillWatch {
 
     fn take_victim(&mut self, victim: OomVictim, node: &mut Node) {
         let cgroup = self.cgroup_of(&victim, node);
-        let id = cgroup.as_ref().and_then(|path| node.tree.look_up(path));
+        let id = cgroup.as_ref().or(victim.oom_group.as_ref()).and_then(|path| node.tree.look_up(path));
         let first_process = match id {
             Some(id) if self.pids_are_global => judge_first_process(&aftermath::gather(&victim, id, node)),
             _ => FirstProcess::Unknown,
         };
         let kill = self.ledger.name(victim, cgroup, first_process, self.clock.elapsed());
         if let Some(id) = id {
-            // So that its counter is matched now, and its usage is of now.
-            self.take_counter(id, node);
+            self.take_counter_as_read(id, node);
         }
         if let Some(kill) = kill {
             self.report(kill, node);
         }
     }
 
-    /// The victim's cgroup: by the kernel's report, or, where the rate limit swallowed that, by the process table.
+    /// The victim's cgroup: by the kernel's report; by the process table, where the rate limit swallowed that; or by the
+    /// cgroup that dies as a whole, if none is inside it.
     fn cgroup_of(&self, victim: &OomVictim, node: &mut Node) -> Option<CgroupPath> {
         if let Some(cgroup) = &victim.report.task_memcg {
             return Some(cgroup.clone());
         }
-        let cgroup = self.pids_are_global.then(|| node.memory_cgroup_of(victim.pid)).flatten()?;
+        let listed = self.pids_are_global.then(|| node.memory_cgroup_of(victim.pid)).flatten();
         // v1 books a process that has ended to the root.
-        (node.tree.version() == CgroupVersion::V2 || !cgroup.is_root()).then_some(cgroup)
+        let ended = |cgroup: &CgroupPath| node.tree.version() == CgroupVersion::V1 && cgroup.is_root();
+        listed.filter(|cgroup| !ended(cgroup)).or_else(|| {
+            let dying = node.tree.look_up(victim.oom_group.as_ref()?)?;
+            node.tree.get(dying).filter(|cgroup| cgroup.children().is_empty()).map(|cgroup| cgroup.path().clone())
+        })
     }
 
     fn settle(&mut self, node: &mut Node) {

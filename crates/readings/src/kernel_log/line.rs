@@ -43,7 +43,7 @@ const GROUP: &[u8] = b"Tasks in ";
 const TRACE: &[u8] = b"CPU: ";
 const NO_KILLABLE: &[u8] = b"Out of memory and no killable processes";
 
-/// What stands before the colon of a kill line, and what it tells. `panic_on_oom` and SysRq use none of their own.
+/// What stands before the colon of a kill line, and what it tells. A kill by SysRq has no words of its own.
 const MESSAGES: [(&[u8], OomScope); 3] = [
     (b"Memory cgroup out of memory: ", OomScope::MemoryCgroup),
     (b"Out of memory: ", OomScope::Global),
@@ -55,9 +55,9 @@ const NAME_MAX: usize = 15;
 
 /// Whether a message can be one of the lines, by its first bytes. The message may still be escaped.
 pub(super) fn may_matter(message: &[u8]) -> bool {
-    let begins = [b"Memory cgroup out", &b"Out of memory"[..], KILLED, SUMMARY, USAGE, GROUP, TASK_IN, TRACE];
-    begins.iter().any(|begin| message.starts_with(begin))
-        || message.starts_with(RESULT_OF_LIMIT)
+    const MESSAGE_BEGINS: [&[u8]; 2] = [b"Memory cgroup out of memory: ", b"Out of memory"];
+    const BEGINS: [&[u8]; 7] = [KILLED, SUMMARY, USAGE, GROUP, TASK_IN, RESULT_OF_LIMIT, TRACE];
+    MESSAGE_BEGINS.iter().chain(&BEGINS).any(|begin| message.starts_with(begin))
         || split_invoked(message, 4 * NAME_MAX).is_some()
 }
 

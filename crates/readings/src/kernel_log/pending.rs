@@ -45,9 +45,10 @@ pub(super) struct Told {
     pub(super) repeat: bool,
 }
 
-/// The lines of a group kill follow each other closely, even on a slow serial console. In a storm without reports the
-/// same task's next kill can't be told from one more of the group any sooner.
-const GROUP_PAUSE: Duration = Duration::from_secs(1);
+/// The lines of a group kill follow each other closely, even on a slow serial console. After as long as the rate limit's
+/// interval (`DEFAULT_RATELIMIT_INTERVAL`) the next kill comes with a report again. Sooner, in a storm, it can't be told
+/// from one more of the group.
+const GROUP_PAUSE: Duration = Duration::from_secs(5);
 
 impl Pending {
     pub(super) fn new(caller: Option<PrintkCaller>, now: Duration) -> Self {

@@ -122,7 +122,7 @@ fn a_group_ends_with_a_pause_or_the_next_report() {
     let mut kernel = Kernel::says(report(1, "/a", 7).iter().map(String::as_str));
     kernel.say("-", group("/a").as_bytes());
     kernel.say("-", killed(7).as_bytes());
-    kernel.wait_seconds(2);
+    kernel.wait_seconds(6);
     kernel.say("-", killed(8).as_bytes());
     let last = kernel.victims().pop().unwrap();
     assert_eq!((last.oom_group, last.report.failcnt), (None, None));
