@@ -214,3 +214,37 @@ fn free_tells_of_the_cgroup_that_it_is_called_in() {
     assert!(usage > 0 && usage < 64 << 20);
     assert!(available > 0 && available <= 64 << 20);
 }
+
+/// As in a DaemonSet: a cgroup namespace of its own, its own cgroup mounted at the usual place, and the host's `/proc`
+/// and `/sys` mounted elsewhere.
+#[test]
+fn a_container_reads_its_own_cgroup_or_the_host_s() {
+    let Some(lab) = open_lab("daemonset") else { return };
+    if !Command::new("unshare").args(["-m", "-C", "true"]).status().is_ok_and(|status| status.success()) {
+        eprintln!("NOT APPLICABLE: no unshare(1) that makes cgroup namespaces (busybox' does not)");
+        return;
+    }
+    let cgroup = container(&lab, 64 << 20);
+    let directory = tempfile::tempdir().unwrap();
+    let script = format!(
+        "set -e; cd {}; mount --make-rprivate /; mkdir proc sys; mount --rbind /proc proc; mount --rbind /sys sys; \
+         mount -t tmpfs none /sys/fs/cgroup; {}; \
+         {reprieve} free --json >own; {reprieve} free --json --proc $PWD/proc --sys $PWD/sys >host",
+        directory.path().display(),
+        match lab.version() {
+            Version::V1 => "mkdir /sys/fs/cgroup/memory; mount -t cgroup -o memory none /sys/fs/cgroup/memory",
+            Version::V2 => "mount -t cgroup2 none /sys/fs/cgroup",
+        },
+        reprieve = env!("CARGO_BIN_EXE_reprieve"),
+    );
+    let mut unshare = Command::new("unshare");
+    let status = lab.spawn(&cgroup, unshare.args(["-m", "-C", "sh", "-c", &script])).unwrap().wait().unwrap();
+    assert!(status.success());
+    let answer = |name: &str| -> Value {
+        serde_json::from_str(&fs::read_to_string(directory.path().join(name)).unwrap()).unwrap()
+    };
+    let (own, host) = (answer("own"), answer("host"));
+    assert_eq!((&own["limit_bytes"], &own["cgroup_assumed"]), (&Value::from(64 << 20), &Value::from(false)));
+    assert_eq!(host["cgroup_assumed"], true, "which cgroup of the host's it is can't be told from inside");
+    assert_ne!(host["limit_bytes"], own["limit_bytes"]);
+}

@@ -50,10 +50,13 @@ impl MemoryController {
             .filter_map(|mount| problems.keep(mount.map_err(|error| ReadError::parse(&mountinfo, error))))
             .collect();
         let cgroups = read_proc_cgroup(&roots.proc("self/cgroup"), problems);
-        let usable = |mount: &Mount| directory_of(roots, &mount.mount_point).is_some_and(|dir| has_memory(mount, &dir));
+        let mount_points = roots.mount_points(mounts.iter().map(|mount| as_path(&mount.mount_point)));
+        let directory_of = |mount_point: &[u8]| mount_points.find(as_path(mount_point)).filter(|found| found.is_dir());
+        let usable =
+            |mount: &Mount| directory_of(&mount.mount_point).is_some_and(|directory| has_memory(mount, &directory));
         let absent = || ControllerError::Absent { mountinfo: mountinfo.display().to_string() };
         let found = MemoryHierarchy::pick(&mounts, &cgroups, usable).ok_or_else(absent)?;
-        let directory = directory_of(roots, &found.mount_point).ok_or_else(absent)?;
+        let directory = directory_of(&found.mount_point).ok_or_else(absent)?;
         // Seen from inside a namespace the root of an outer mount reads `/../..`: what it is called outside can't be told.
         let top = if found.mount_root.leaves_namespace() { CgroupPath::root() } else { found.mount_root };
         let own = if found.placement == Placement::Assumed { top.clone() } else { found.own };
@@ -74,8 +77,8 @@ fn read_proc_cgroup(path: &Path, problems: &mut Problems) -> ProcCgroup {
     problems.keep(cgroups).unwrap_or_default()
 }
 
-fn directory_of(roots: &Roots, mount_point: &[u8]) -> Option<PathBuf> {
-    roots.mounted(Path::new(OsStr::from_bytes(mount_point))).filter(|directory| directory.is_dir())
+fn as_path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
 }
 
 /// The unified hierarchy may be there without the memory controller (hybrid hosts): its `cgroup.controllers` tells.

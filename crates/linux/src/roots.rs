@@ -20,17 +20,39 @@ impl Roots {
         self.proc.join(file)
     }
 
-    /// Where to find a directory that mountinfo says is mounted at `mount_point`, or `None` where these roots don't
-    /// reach it.
-    ///
-    /// With the usual `/sys` that is the mount point itself. With another one it must lie inside: either mountinfo names
-    /// it there (a container with the host's `/sys` mounted at `/host/sys`), or it names `/sys/…` and the tree was
-    /// captured from there.
-    pub fn mounted(&self, mount_point: &Path) -> Option<PathBuf> {
-        if self.sys == Path::new("/sys") || mount_point.starts_with(&self.sys) {
-            return Some(mount_point.to_path_buf());
+    /// Where to find the directories that mountinfo says are mounted.
+    pub(crate) fn mount_points<'a>(&self, mut all: impl Iterator<Item = &'a Path>) -> MountPoints<'_> {
+        let usual = self.sys == Path::new("/sys");
+        if usual {
+            MountPoints::Anywhere
+        } else if all.any(|mount_point| mount_point.starts_with(&self.sys)) {
+            MountPoints::Inside(&self.sys)
+        } else {
+            MountPoints::Captured(&self.sys)
         }
-        mount_point.strip_prefix("/sys").ok().map(|inside| self.sys.join(inside))
+    }
+}
+
+/// Which mount points of mountinfo these roots stand for, and where those are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum MountPoints<'a> {
+    /// With the usual `/sys`: all, where mountinfo says.
+    Anywhere,
+    /// Those inside this directory: a container with the host's `/sys` mounted at `/host/sys`, whose mountinfo names
+    /// `/host/sys/…`. Its own `/sys/…`, which mountinfo names too, is another one.
+    Inside(&'a Path),
+    /// Those at `/sys/…`, found inside this directory: a tree captured together with its mountinfo.
+    Captured(&'a Path),
+}
+
+impl MountPoints<'_> {
+    /// Where to find what is mounted at `mount_point`, if it is one of these.
+    pub(crate) fn find(self, mount_point: &Path) -> Option<PathBuf> {
+        match self {
+            MountPoints::Anywhere => Some(mount_point.to_path_buf()),
+            MountPoints::Inside(sys) => mount_point.starts_with(sys).then(|| mount_point.to_path_buf()),
+            MountPoints::Captured(sys) => mount_point.strip_prefix("/sys").ok().map(|inside| sys.join(inside)),
+        }
     }
 }
 
@@ -44,17 +66,26 @@ impl Default for Roots {
 mod tests {
     use super::*;
 
-    fn check(sys: &str, mount_point: &str, expected: Option<&str>) {
-        let found = Roots::new("/proc", sys).mounted(Path::new(mount_point));
+    fn check(sys: &str, mounted: &[&str], mount_point: &str, expected: Option<&str>) {
+        let roots = Roots::new("/proc", sys);
+        let found = roots.mount_points(mounted.iter().map(Path::new)).find(Path::new(mount_point));
         assert_eq!(found.as_deref(), expected.map(Path::new), "{sys} {mount_point}");
     }
 
     #[test]
     fn mount_points_are_found_inside_the_sys_root() {
-        check("/sys", "/sys/fs/cgroup", Some("/sys/fs/cgroup"));
-        check("/sys", "/cgroup/memory", Some("/cgroup/memory"));
-        check("/host/sys", "/host/sys/fs/cgroup", Some("/host/sys/fs/cgroup"));
-        check("/captured/sys", "/sys/fs/cgroup", Some("/captured/sys/fs/cgroup"));
-        check("/captured/sys", "/cgroup/memory", None);
+        let host = &["/sys/fs/cgroup", "/cgroup/memory"];
+        check("/sys", host, "/sys/fs/cgroup", Some("/sys/fs/cgroup"));
+        check("/sys", host, "/cgroup/memory", Some("/cgroup/memory"));
+        check("/captured/sys", host, "/sys/fs/cgroup", Some("/captured/sys/fs/cgroup"));
+        check("/captured/sys", host, "/cgroup/memory", None);
+    }
+
+    #[test]
+    fn a_container_s_own_mounts_are_not_taken_for_the_host_s() {
+        let container = &["/sys/fs/cgroup", "/host/sys/fs/cgroup"];
+        check("/host/sys", container, "/host/sys/fs/cgroup", Some("/host/sys/fs/cgroup"));
+        check("/host/sys", container, "/sys/fs/cgroup", None);
+        check("/sys", container, "/host/sys/fs/cgroup", Some("/host/sys/fs/cgroup"));
     }
 }

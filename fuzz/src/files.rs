@@ -1,0 +1,78 @@
+//! The kernel's small files: of a cgroup, of the machine, of a process.
+
+use reprieve_readings::{
+    Bytes, CgroupMemory, CgroupVersion, Limit, Meminfo, MemoryFile, MemoryStat, ParseError, ProcessStat,
+    parse_cgroup_procs, parse_is_namespace_init, parse_vmstat_oom_kill,
+};
+
+use crate::assert_harmless;
+
+/// A file that holds one amount or limit.
+pub fn amounts(input: &[u8]) {
+    let amount = Bytes::parse(input);
+    if let Ok(Limit::At(bytes)) = Limit::parse_v1(input) {
+        assert_eq!(amount, Ok(bytes));
+    }
+    match Limit::parse_v2(input) {
+        Ok(Limit::At(bytes)) => assert_eq!(amount, Ok(bytes)),
+        Ok(Limit::Max) => assert!(amount.is_err()),
+        Err(error) => assert_harmless(&error.to_string()),
+    }
+    if let Ok(bytes) = amount {
+        assert_eq!(Bytes::parse(bytes.get().to_string().as_bytes()), Ok(bytes));
+        assert_harmless(&bytes.to_string());
+    }
+}
+
+/// Any file of a cgroup's memory, whatever its name: each parser must cope with each text.
+pub fn memory_files(input: &[u8]) {
+    for version in [CgroupVersion::V1, CgroupVersion::V2] {
+        for file in MemoryFile::all(version) {
+            let mut memory = CgroupMemory::default();
+            match (file.apply)(input, &mut memory) {
+                Ok(()) => assert_ne!(memory, CgroupMemory::default(), "{} was read, and told nothing", file.name),
+                Err(error) => {
+                    assert_eq!(memory, CgroupMemory::default(), "{} left something of an error", file.name);
+                    assert_harmless(&error.to_string());
+                }
+            }
+            assert_consistent(&memory);
+        }
+    }
+}
+
+fn assert_consistent(memory: &CgroupMemory) {
+    if let Some(pressure) = memory.pressure {
+        for stall in [Some(pressure.some), pressure.full].into_iter().flatten() {
+            let averages = [stall.average_10s, stall.average_60s, stall.average_300s];
+            assert!(averages.iter().all(|average| (0.0..=100.0).contains(average)), "{stall:?}");
+        }
+    }
+    let reclaimable = memory.stat.as_ref().and_then(MemoryStat::reclaimable);
+    assert!(reclaimable.is_none() || memory.stat.is_some_and(|stat| stat.active_file.is_some()));
+}
+
+/// `/proc/meminfo` and `/proc/vmstat`.
+pub fn node_memory(input: &[u8]) {
+    match Meminfo::parse(input) {
+        Ok(meminfo) => assert!(meminfo.total.is_some()),
+        Err(error) => assert_harmless(&error.to_string()),
+    }
+    shown(parse_vmstat_oom_kill(input));
+}
+
+/// `/proc/PID/stat`, `/proc/PID/status` and `cgroup.procs`.
+pub fn process(input: &[u8]) {
+    if let Some(stat) = shown(ProcessStat::parse(input)) {
+        assert!(input.starts_with(stat.id.pid.to_string().as_bytes()) || input.starts_with(b"0"));
+        assert!(stat.name.len() < input.len());
+    }
+    if let Some(pids) = shown(parse_cgroup_procs(input)) {
+        assert!(!pids.contains(&0) && pids.len() <= input.len());
+    }
+    parse_is_namespace_init(input);
+}
+
+fn shown<T>(result: Result<T, ParseError>) -> Option<T> {
+    result.inspect_err(|error| assert_harmless(&error.to_string())).ok()
+}
