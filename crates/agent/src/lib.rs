@@ -1,6 +1,6 @@
 //! The agent: one loop that reads all cgroups of a node, listens for kills, and tells of both by log and HTTP.
 //!
-//! The loop ([`node_watch`]) is a thread of its own and synchronous; it publishes a snapshot after each scan. HTTP runs
+//! The loop (`node_watch`) is a thread of its own and synchronous; it publishes a snapshot after each scan. HTTP runs
 //! on the main thread and only ever reads the last snapshot, so a slow scraper can't hold up a kill's log line.
 
 mod aftermath;
