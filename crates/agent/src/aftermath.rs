@@ -1,38 +1,52 @@
 //! What can be found out right after a kill: which processes are left, and which limit was hit.
 
-use reprieve_judgement::{Aftermath, Kill, OtherProcess};
+use reprieve_judgement::{
+    FirstProcess, Kill, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,
+};
 use reprieve_linux::{Cgroup, CgroupId, CgroupTree, Problems, is_namespace_init, process_stat};
-use reprieve_readings::{Bytes, CgroupPath, Limit, OomScope, OomVictim, ProcessId};
+use reprieve_readings::{Bytes, CgroupPath, Limit, OomScope, OomVictim, Owner, ProcessId};
 
-use crate::containers::running_processes;
+use crate::containers::oldest_process;
 use crate::node::Node;
 
-/// Reads the victim's cgroup `id` anew, and looks at its container.
-pub(crate) fn gather(victim: &OomVictim, id: CgroupId, node: &mut Node) -> Aftermath {
+/// Reads the cgroup `id` of a victim anew, and finds out what became of its container's first process.
+pub(crate) fn first_process(victim: &OomVictim, id: CgroupId, node: &mut Node) -> FirstProcess {
     let mut problems = Problems::default();
     // First of all, before it is gone.
-    let victim_start_time =
-        problems.keep(process_stat(&node.roots, victim.pid)).flatten().map(|stat| stat.id.start_time);
+    let stat = problems.keep(process_stat(&node.roots, victim.pid)).flatten();
+    let process = VictimProcess { pid: victim.pid, start_time: stat.map(|stat| stat.id.start_time) };
     node.refresh(id);
-    let container = container_of(id, node);
-    let remembered = node.known.first_process(container).map(|first| (first, is_running(first, node, &mut problems)));
-    let cgroups = node.tree.subtree(container);
-    let others = running_processes(&cgroups, &node.roots, &mut problems)
-        .into_iter()
-        .filter(|other| other.pid != victim.pid)
-        .map(|id| OtherProcess {
-            id,
-            namespace_init: problems.keep(is_namespace_init(&node.roots, id.pid)).unwrap_or(false),
-        })
-        .collect();
-    let group_kill = dies_as_a_whole(&node.tree, container, victim);
+    let judged = judge(victim, process, container_of(id, node), node, &mut problems);
     node.problems.take(&problems);
-    Aftermath { victim: victim.pid, victim_start_time, remembered, others, group_kill }
+    judged
+}
+
+fn judge(
+    victim: &OomVictim,
+    process: VictimProcess,
+    container: CgroupId,
+    node: &Node,
+    problems: &mut Problems,
+) -> FirstProcess {
+    if dies_as_a_whole(&node.tree, container, victim) {
+        return FirstProcess::Killed;
+    }
+    let remembered =
+        node.known.first_process(container).map(|id| RememberedProcess { id, running: is_running(id, node, problems) });
+    // Listing a container's processes takes long if they are thousands, and is seldom needed.
+    judge_remembered(process, remembered).unwrap_or_else(|| {
+        let oldest = oldest_process(&node.tree.subtree(container), Some(victim.pid), &node.roots, problems);
+        judge_survivors(process, oldest.map(|id| oldest_survivor(id, node, problems)))
+    })
+}
+
+fn oldest_survivor(id: ProcessId, node: &Node, problems: &mut Problems) -> OldestSurvivor {
+    OldestSurvivor { id, namespace_init: problems.keep(is_namespace_init(&node.roots, id.pid)).unwrap_or(false) }
 }
 
 /// The cgroup of the container that `id` is in, or `id` itself outside of containers.
 fn container_of(id: CgroupId, node: &Node) -> CgroupId {
-    let root = node.tree.get(id).and_then(|cgroup| reprieve_readings::Owner::of(cgroup.path()).container_root);
+    let root = node.tree.get(id).and_then(|cgroup| Owner::of(cgroup.path()).container_root);
     root.and_then(|root| node.tree.find(&root)).map_or(id, Cgroup::id)
 }
 

@@ -41,7 +41,7 @@ impl KnownCgroups {
             // A runtime makes the cgroup first and puts the process in later. Looking again after 1, 2, 4, 8 … scans
             // finds it soon, and costs nothing for the cgroups that stay empty.
             if known.first_process.is_none() && known.scans.is_power_of_two() && known.has_first_process(cgroup) {
-                known.first_process = oldest_process(&tree.subtree(cgroup.id()), roots, problems);
+                known.first_process = oldest_process(&tree.subtree(cgroup.id()), None, roots, problems);
             }
         }
     }
@@ -64,19 +64,20 @@ impl KnownCgroup {
     }
 }
 
-/// The process of these cgroups that has run longest. Processes that end meanwhile are normal.
-fn oldest_process(cgroups: &[&Cgroup], roots: &Roots, problems: &mut Problems) -> Option<ProcessId> {
-    running_processes(cgroups, roots, problems).into_iter().min_by_key(|id| (id.start_time, id.pid))
-}
-
-/// The processes of these cgroups that have not ended.
-pub(crate) fn running_processes(cgroups: &[&Cgroup], roots: &Roots, problems: &mut Problems) -> Vec<ProcessId> {
-    let mut running = Vec::new();
+/// The process of these cgroups that has run longest, one apart. Processes that end meanwhile are normal.
+pub(crate) fn oldest_process(
+    cgroups: &[&Cgroup],
+    apart: Option<u32>,
+    roots: &Roots,
+    problems: &mut Problems,
+) -> Option<ProcessId> {
+    let mut oldest: Option<ProcessId> = None;
     for cgroup in cgroups {
         for pid in problems.keep(cgroup.processes()).unwrap_or_default() {
             let stat = problems.keep(process_stat(roots, pid)).flatten();
-            running.extend(stat.filter(|stat| !stat.ended).map(|stat| stat.id));
+            let running = stat.filter(|stat| !stat.ended && apart != Some(pid)).map(|stat| stat.id);
+            oldest = oldest.into_iter().chain(running).min_by_key(|id| (id.start_time, id.pid));
         }
     }
-    running
+    oldest
 }

@@ -6,8 +6,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use reprieve_judgement::{FirstProcess, Kill, KillLedger, judge_first_process};
-use reprieve_linux::{CgroupId, EventsWatch, KmsgEvent, KmsgReader, ScanSummary, in_first_pid_namespace};
+use reprieve_judgement::{FirstProcess, Kill, KillLedger, Place};
+use reprieve_linux::{Cgroup, CgroupId, EventsWatch, KmsgEvent, KmsgReader, ScanSummary, in_first_pid_namespace};
 use reprieve_readings::{CgroupPath, CgroupVersion, KmsgRecord, OomKillReader, OomVictim, Owner};
 use reprieve_report::{KillCounts, KillReport};
 use rustix::event::{PollFd, PollFlags};
@@ -97,8 +97,8 @@ impl KillWatch {
 
     /// Takes the counters of all cgroups after a scan, and watches the new ones.
     pub(crate) fn take_scan(&mut self, summary: &ScanSummary, node: &mut Node) {
-        for (id, path) in &summary.removed {
-            self.ledger.forget(path);
+        for (id, inode) in &summary.removed {
+            self.ledger.forget(*inode);
             if let Some(events) = &mut self.events {
                 events.remove(*id);
             }
@@ -107,9 +107,9 @@ impl KillWatch {
         for cgroup in node.tree.iter() {
             let Some(kills) = cgroup.memory().oom_kills() else { continue };
             if self.scanned_before {
-                self.ledger.count(cgroup.path(), kills, now);
+                self.ledger.count(cgroup.inode(), cgroup.path(), kills, now);
             } else {
-                self.ledger.begin(cgroup.path(), kills);
+                self.ledger.begin(cgroup.inode(), kills);
             }
         }
         self.scanned_before = true;
@@ -151,7 +151,7 @@ impl KillWatch {
         if let Some(cgroup) = node.tree.get(id).filter(|_| self.scanned_before)
             && let Some(kills) = cgroup.memory().oom_kills()
         {
-            self.ledger.count(cgroup.path(), kills, self.clock.elapsed());
+            self.ledger.count(cgroup.inode(), cgroup.path(), kills, self.clock.elapsed());
         }
     }
 
@@ -187,10 +187,14 @@ impl KillWatch {
         let cgroup = self.cgroup_of(&victim, node);
         let id = cgroup.as_ref().or(victim.oom_group.as_ref()).and_then(|path| node.tree.look_up(path));
         let first_process = match id {
-            Some(id) if self.pids_are_global => judge_first_process(&aftermath::gather(&victim, id, node)),
+            Some(id) if self.pids_are_global => aftermath::first_process(&victim, id, node),
             _ => FirstProcess::Unknown,
         };
-        let kill = self.ledger.name(victim, cgroup, first_process, self.clock.elapsed());
+        let place = cgroup.map(|path| {
+            let inode = node.tree.find(&path).map(Cgroup::inode);
+            Place { path, inode }
+        });
+        let kill = self.ledger.name(victim, place, first_process, self.clock.elapsed());
         if let Some(id) = id {
             self.take_counter_as_read(id, node);
         }

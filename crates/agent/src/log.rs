@@ -17,7 +17,8 @@ pub enum LogFormat {
 
 /// Has log lines written to stderr from now on.
 pub(crate) fn start(format: LogFormat) {
-    let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_target(false);
+    // A line that can't be written is lost; to complain of that on the same stderr would panic.
+    let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_target(false).log_internal_errors(false);
     match format {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),

@@ -3,6 +3,7 @@
 //! A scan of thousands of cgroups takes long compared with a kill, so it is cut into steps and kills are looked for in
 //! between.
 
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -10,6 +11,7 @@ use reprieve_linux::{
     CgroupTree, DescriptorBudget, MemoryController, NodeReading, Problems, ScanSummary, raise_descriptor_limit,
     read_node,
 };
+use reprieve_readings::Escaped;
 use reprieve_report::{NodeFigures, Snapshot};
 use rustix::event::{Timespec, poll};
 use rustix::io::Errno;
@@ -42,7 +44,8 @@ impl NodeWatch {
         let mut problems = Problems::default();
         let controller = MemoryController::find(&options.roots, &mut problems)?;
         named.take(&problems);
-        tracing::info!(directory = %controller.directory.display(), version = ?controller.version, "found memory cgroups");
+        let directory = Escaped(controller.directory.as_os_str().as_bytes());
+        tracing::info!(%directory, version = ?controller.version, "found memory cgroups");
         let tree = CgroupTree::open(&controller, DescriptorBudget::new(options.open_files))
             .context("can't open the memory cgroups")?;
         let mut node = Node { roots: options.roots.clone(), tree, known: KnownCgroups::default(), problems: named };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use reprieve_readings::Escaped;
 
 use crate::exit_code::ExitCode;
 
@@ -112,12 +113,12 @@ impl Arguments {
     }
 }
 
-/// The first paragraph of clap's message, which names the mistake, without its `error: `.
+/// The first paragraph of clap's message, which names the mistake, without its `error: `. It quotes the arguments.
 fn one_line(error: &clap::Error) -> String {
     let message = error.to_string();
     let paragraph = message.split("\n\n").next().unwrap_or_default();
     let words: Vec<&str> = paragraph.trim_start_matches("error: ").split_whitespace().collect();
-    words.join(" ")
+    Escaped(words.join(" ").as_bytes()).to_string()
 }
 
 fn parse_interval(text: &str) -> Result<Duration, String> {
@@ -136,6 +137,12 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_mistake_is_told_in_one_line_without_control_characters() {
+        let error = Arguments::try_parse_from(["reprieve", "free", "--\n\u{9b}31mx"]).unwrap_err();
+        assert_eq!(one_line(&error), "unexpected argument '-- \\u{9b}31mx' found");
     }
 
     #[test]

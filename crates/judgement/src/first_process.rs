@@ -27,54 +27,53 @@ impl FirstProcess {
     }
 }
 
-/// What was found right after the kill.
-#[derive(Debug, Clone, Default)]
-pub struct Aftermath {
-    /// The victim's pid.
-    pub victim: u32,
-    /// When the victim started, if it could still be read.
-    pub victim_start_time: Option<u64>,
-    /// The first process, as seen before the kill, and whether it still runs.
-    pub remembered: Option<(ProcessId, bool)>,
-    /// All other processes of the container that still run.
-    pub others: Vec<OtherProcess>,
-    /// The whole container dies (`memory.oom.group`).
-    pub group_kill: bool,
+/// What is known of a victim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VictimProcess {
+    /// Its pid.
+    pub pid: u32,
+    /// When it started, if that could still be read.
+    pub start_time: Option<u64>,
 }
 
-/// A process that was not the victim.
+/// The first process of a container, as seen before a kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OtherProcess {
+pub struct RememberedProcess {
+    /// Which process.
+    pub id: ProcessId,
+    /// Whether it still runs after the kill.
+    pub running: bool,
+}
+
+/// Of the other processes of a container that still run after a kill, the one that started first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OldestSurvivor {
     /// Which process.
     pub id: ProcessId,
     /// Whether it is PID 1 of a pid namespace of its own.
     pub namespace_init: bool,
 }
 
-/// Judges what became of the first process.
-pub fn judge_first_process(aftermath: &Aftermath) -> FirstProcess {
-    if aftermath.group_kill {
-        return FirstProcess::Killed;
+/// Judges by what was remembered. `None` where nothing was, or where the remembered process had ended before (as the
+/// first process of a daemon does): the survivors must tell then.
+pub fn judge_remembered(victim: VictimProcess, first: Option<RememberedProcess>) -> Option<FirstProcess> {
+    match first? {
+        first if first.id.pid == victim.pid => Some(FirstProcess::Killed),
+        first if first.running => Some(FirstProcess::Survived),
+        _ => None,
     }
-    match aftermath.remembered {
-        Some((first, _)) if first.pid == aftermath.victim => return FirstProcess::Killed,
-        Some((_, true)) => return FirstProcess::Survived,
-        // It ended before (a daemon that forks), or was never seen: the processes that are there must tell.
-        Some((_, false)) | None => {}
-    }
-    if aftermath.others.is_empty() {
-        return FirstProcess::Killed;
-    }
-    if aftermath.others.iter().any(|other| other.namespace_init) {
+}
+
+/// Judges by the oldest survivor; `None` stands for no survivor at all.
+pub fn judge_survivors(victim: VictimProcess, oldest: Option<OldestSurvivor>) -> FirstProcess {
+    let Some(oldest) = oldest else { return FirstProcess::Killed };
+    if oldest.namespace_init {
         return FirstProcess::Survived;
     }
-    match aftermath.victim_start_time {
-        Some(start_time) => {
-            let victim = (start_time, aftermath.victim);
-            let older = aftermath.others.iter().any(|other| (other.id.start_time, other.id.pid) < victim);
-            if older { FirstProcess::Survived } else { FirstProcess::Killed }
-        }
+    match victim.start_time {
         None => FirstProcess::Unknown,
+        Some(start_time) if (oldest.id.start_time, oldest.id.pid) < (start_time, victim.pid) => FirstProcess::Survived,
+        Some(_) => FirstProcess::Killed,
     }
 }
 
@@ -82,52 +81,37 @@ pub fn judge_first_process(aftermath: &Aftermath) -> FirstProcess {
 mod tests {
     use super::*;
 
-    const FIRST: ProcessId = ProcessId { pid: 10, start_time: 100 };
+    const VICTIM: VictimProcess = VictimProcess { pid: 20, start_time: Some(200) };
 
-    fn other(pid: u32, start_time: u64) -> OtherProcess {
-        OtherProcess { id: ProcessId { pid, start_time }, namespace_init: false }
+    fn remembered(pid: u32, running: bool) -> Option<RememberedProcess> {
+        Some(RememberedProcess { id: ProcessId { pid, start_time: 100 }, running })
     }
 
-    fn child_killed() -> Aftermath {
-        Aftermath { victim: 20, victim_start_time: Some(200), ..Aftermath::default() }
-    }
-
-    fn check(aftermath: Aftermath, expected: FirstProcess) {
-        assert_eq!(judge_first_process(&aftermath), expected, "{aftermath:?}");
+    fn survivor(pid: u32, start_time: u64, namespace_init: bool) -> Option<OldestSurvivor> {
+        Some(OldestSurvivor { id: ProcessId { pid, start_time }, namespace_init })
     }
 
     #[test]
     fn a_remembered_first_process_decides() {
-        check(Aftermath { remembered: Some((FIRST, true)), ..child_killed() }, FirstProcess::Survived);
-        check(Aftermath { victim: 10, remembered: Some((FIRST, true)), ..child_killed() }, FirstProcess::Killed);
+        assert_eq!(judge_remembered(VICTIM, remembered(10, true)), Some(FirstProcess::Survived));
+        assert_eq!(judge_remembered(VICTIM, remembered(20, true)), Some(FirstProcess::Killed));
+        assert_eq!(judge_remembered(VICTIM, remembered(20, false)), Some(FirstProcess::Killed));
+        assert_eq!(judge_remembered(VICTIM, remembered(10, false)), None, "it had ended before");
+        assert_eq!(judge_remembered(VICTIM, None), None);
     }
 
     #[test]
-    fn else_the_oldest_process_is_the_first() {
-        check(Aftermath { others: vec![other(30, 300), other(10, 100)], ..child_killed() }, FirstProcess::Survived);
-        check(Aftermath { others: vec![other(30, 300)], ..child_killed() }, FirstProcess::Killed);
-        check(Aftermath { others: vec![other(19, 200)], ..child_killed() }, FirstProcess::Survived);
-        check(
-            Aftermath { remembered: Some((FIRST, false)), others: vec![other(5, 50)], ..child_killed() },
-            FirstProcess::Survived,
-        );
-    }
-
-    #[test]
-    fn a_victim_that_was_alone_was_the_first() {
-        check(child_killed(), FirstProcess::Killed);
+    fn else_whoever_is_older_was_the_first() {
+        assert_eq!(judge_survivors(VICTIM, survivor(10, 100, false)), FirstProcess::Survived);
+        assert_eq!(judge_survivors(VICTIM, survivor(30, 300, false)), FirstProcess::Killed);
+        assert_eq!(judge_survivors(VICTIM, survivor(19, 200, false)), FirstProcess::Survived, "in the same tick");
+        assert_eq!(judge_survivors(VICTIM, None), FirstProcess::Killed, "it was alone");
     }
 
     #[test]
     fn a_victim_that_is_gone_leaves_it_open_unless_a_pid_1_is_there() {
-        let gone = Aftermath { victim_start_time: None, others: vec![other(30, 300)], ..child_killed() };
-        check(gone.clone(), FirstProcess::Unknown);
-        let init = OtherProcess { namespace_init: true, ..other(30, 300) };
-        check(Aftermath { others: vec![init], ..gone }, FirstProcess::Survived);
-    }
-
-    #[test]
-    fn a_group_kill_takes_the_first_process_too() {
-        check(Aftermath { group_kill: true, remembered: Some((FIRST, true)), ..child_killed() }, FirstProcess::Killed);
+        let gone = VictimProcess { start_time: None, ..VICTIM };
+        assert_eq!(judge_survivors(gone, survivor(30, 300, false)), FirstProcess::Unknown);
+        assert_eq!(judge_survivors(gone, survivor(30, 300, true)), FirstProcess::Survived);
     }
 }

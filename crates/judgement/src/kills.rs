@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use reprieve_readings::{CgroupPath, OomVictim};
+use reprieve_readings::{CgroupInode, CgroupPath, OomVictim};
 
 use crate::first_process::FirstProcess;
 
@@ -26,13 +26,22 @@ pub struct Kill {
     pub first_process: FirstProcess,
 }
 
+/// The cgroup of a kill.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its path.
+    pub path: CgroupPath,
+    /// Its inode; `None` where it is gone already, so that no counter of it will ever tell.
+    pub inode: Option<CgroupInode>,
+}
+
 /// What is known of all kills so far. Times are those of one monotonic clock.
 #[derive(Debug)]
 pub struct KillLedger {
     patience: Duration,
-    counted: HashMap<CgroupPath, u64>,
+    counted: HashMap<CgroupInode, u64>,
     // Named by the log, not yet seen in the counter.
-    uncounted: HashMap<CgroupPath, Uncounted>,
+    uncounted: HashMap<CgroupInode, Uncounted>,
     // Seen in a counter, not yet named.
     unnamed: VecDeque<Rise>,
     // Named by the log without a cgroup.
@@ -47,7 +56,7 @@ struct Uncounted {
 
 #[derive(Debug)]
 struct Rise {
-    cgroup: CgroupPath,
+    cgroup: Place,
     count: u64,
     since: Duration,
 }
@@ -76,24 +85,18 @@ impl KillLedger {
     }
 
     /// Takes a counter as it stood when watching began: kills before that are history.
-    pub fn begin(&mut self, cgroup: &CgroupPath, kills: u64) {
-        self.counted.insert(cgroup.clone(), kills);
+    pub fn begin(&mut self, cgroup: CgroupInode, kills: u64) {
+        self.counted.insert(cgroup, kills);
     }
 
     /// Takes the counter of a cgroup. One that was not there before starts from zero.
-    pub fn count(&mut self, cgroup: &CgroupPath, kills: u64, now: Duration) {
-        let before = match self.counted.get_mut(cgroup) {
-            Some(counted) => std::mem::replace(counted, kills),
-            None => {
-                self.counted.insert(cgroup.clone(), kills);
-                0
-            }
-        };
-        // Counters only rise, so a smaller one belongs to a new cgroup of the same name.
-        let rise = if kills >= before { kills - before } else { kills };
+    pub fn count(&mut self, cgroup: CgroupInode, path: &CgroupPath, kills: u64, now: Duration) {
+        let before = self.counted.insert(cgroup, kills).unwrap_or(0);
+        let rise = kills.saturating_sub(before);
         let unnamed = rise - self.take_uncounted(cgroup, rise);
         if unnamed > 0 {
-            self.unnamed.push_back(Rise { cgroup: cgroup.clone(), count: unnamed, since: now });
+            let cgroup = Place { path: path.clone(), inode: Some(cgroup) };
+            self.unnamed.push_back(Rise { cgroup, count: unnamed, since: now });
         }
     }
 
@@ -103,29 +106,29 @@ impl KillLedger {
     pub fn name(
         &mut self,
         victim: OomVictim,
-        cgroup: Option<CgroupPath>,
+        cgroup: Option<Place>,
         first_process: FirstProcess,
         now: Duration,
     ) -> Option<Kill> {
+        let unplaced = Unplaced { victim, first_process, since: now };
         let Some(cgroup) = cgroup else {
-            self.unplaced.push_back(Unplaced { victim, first_process, since: now });
+            self.unplaced.push_back(unplaced);
             return None;
         };
-        if !self.take_unnamed(&cgroup) {
-            let uncounted = self.uncounted.entry(cgroup.clone()).or_insert(Uncounted { count: 0, since: now });
+        if let Some(inode) = cgroup.inode
+            && !self.take_unnamed(inode)
+        {
+            let uncounted = self.uncounted.entry(inode).or_insert(Uncounted { count: 0, since: now });
             uncounted.count += 1;
             uncounted.since = now;
         }
-        if victim.repeat {
-            return None;
-        }
-        Some(Kill { victim: Some(victim), count: 1, cgroup: Some(cgroup), cgroup_certain: true, first_process })
+        unplaced.told(Some(cgroup.path), true)
     }
 
     /// Forgets a cgroup that is gone. What its counter had not told yet, it never will.
-    pub fn forget(&mut self, cgroup: &CgroupPath) {
-        self.counted.remove(cgroup);
-        self.uncounted.remove(cgroup);
+    pub fn forget(&mut self, cgroup: CgroupInode) {
+        self.counted.remove(&cgroup);
+        self.uncounted.remove(&cgroup);
     }
 
     /// Matches victims without a cgroup with rises without a victim, and tells what has waited long enough.
@@ -137,7 +140,7 @@ impl KillLedger {
             told.push(Kill {
                 victim: None,
                 count: rise.count,
-                cgroup: Some(rise.cgroup),
+                cgroup: Some(rise.cgroup.path),
                 cgroup_certain: true,
                 first_process: FirstProcess::Unknown,
             });
@@ -164,7 +167,7 @@ impl KillLedger {
         let certain = cgroups.all(|cgroup| Some(cgroup) == first);
         while let Some(rise) = self.unnamed.front_mut() {
             let Some(unplaced) = self.unplaced.pop_front() else { break };
-            told.extend(unplaced.told(Some(rise.cgroup.clone()), certain));
+            told.extend(unplaced.told(Some(rise.cgroup.path.clone()), certain));
             rise.count -= 1;
             if rise.count == 0 {
                 self.unnamed.pop_front();
@@ -173,19 +176,20 @@ impl KillLedger {
     }
 
     /// Takes up to `most` named kills that wait for this counter; says how many there were.
-    fn take_uncounted(&mut self, cgroup: &CgroupPath, most: u64) -> u64 {
-        let Some(uncounted) = self.uncounted.get_mut(cgroup) else { return 0 };
+    fn take_uncounted(&mut self, cgroup: CgroupInode, most: u64) -> u64 {
+        let Some(uncounted) = self.uncounted.get_mut(&cgroup) else { return 0 };
         let taken = uncounted.count.min(most);
         uncounted.count -= taken;
         if uncounted.count == 0 {
-            self.uncounted.remove(cgroup);
+            self.uncounted.remove(&cgroup);
         }
         taken
     }
 
     /// Takes one counted kill of this cgroup that waits for a name; says whether there was one.
-    fn take_unnamed(&mut self, cgroup: &CgroupPath) -> bool {
-        let Some(index) = self.unnamed.iter().position(|rise| rise.cgroup == *cgroup) else { return false };
+    fn take_unnamed(&mut self, cgroup: CgroupInode) -> bool {
+        let of_cgroup = |rise: &Rise| rise.cgroup.inode == Some(cgroup);
+        let Some(index) = self.unnamed.iter().position(of_cgroup) else { return false };
         if let Some(rise) = self.unnamed.get_mut(index) {
             rise.count -= 1;
             if rise.count == 0 {
@@ -204,178 +208,4 @@ impl Unplaced {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use reprieve_readings::OomReport;
-
-    use super::*;
-
-    const PATIENCE: Duration = Duration::from_secs(2);
-
-    fn at(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    fn cgroup(name: &str) -> CgroupPath {
-        CgroupPath::new(name.as_bytes())
-    }
-
-    fn victim(pid: u32) -> OomVictim {
-        OomVictim {
-            sequence: 0,
-            since_boot: Duration::ZERO,
-            pid,
-            name: b"hog".to_vec(),
-            uid: None,
-            total_vm: None,
-            anon_rss: None,
-            file_rss: None,
-            shmem_rss: None,
-            pgtables: None,
-            oom_score_adj: None,
-            scope: None,
-            oom_group: None,
-            repeat: false,
-            report: OomReport::default(),
-        }
-    }
-
-    fn name(ledger: &mut KillLedger, pid: u32, path: Option<&str>, now: u64) -> Option<Kill> {
-        ledger.name(victim(pid), path.map(cgroup), FirstProcess::Survived, at(now))
-    }
-
-    /// What was told, short: pid and cgroup, or `count` and cgroup.
-    fn short(kills: &[Kill]) -> Vec<String> {
-        kills
-            .iter()
-            .map(|kill| {
-                let who = kill.victim.as_ref().map_or(format!("{}x", kill.count), |victim| victim.pid.to_string());
-                let place = kill.cgroup.as_ref().map_or("?".into(), ToString::to_string);
-                format!("{who} {place}{}", if kill.cgroup_certain { "" } else { "?" })
-            })
-            .collect()
-    }
-
-    #[test]
-    fn a_kill_is_told_once_whichever_source_comes_first() {
-        let mut ledger = KillLedger::new(PATIENCE);
-        ledger.begin(&cgroup("/a"), 5);
-        assert!(name(&mut ledger, 1, Some("/a"), 0).is_some());
-        ledger.count(&cgroup("/a"), 6, at(1));
-        assert_eq!(short(&ledger.settle(at(100))), [""; 0], "named first, counted later");
-
-        ledger.count(&cgroup("/a"), 7, at(101));
-        assert_eq!(short(&ledger.settle(at(101))), [""; 0], "it may still be named");
-        assert!(name(&mut ledger, 2, Some("/a"), 102).is_some());
-        assert_eq!(short(&ledger.settle(at(200))), [""; 0], "counted first, named later");
-    }
-
-    #[test]
-    fn what_nobody_names_is_told_by_its_count() {
-        let mut ledger = KillLedger::new(PATIENCE);
-        ledger.begin(&cgroup("/a"), 5);
-        ledger.count(&cgroup("/a"), 8, at(1));
-        ledger.count(&cgroup("/new"), 1, at(1));
-        assert_eq!(short(&ledger.settle(at(2))), [""; 0]);
-        assert_eq!(short(&ledger.settle(at(3))), ["3x /a", "1x /new"]);
-        assert!(!ledger.is_waiting());
-    }
-
-    #[test]
-    fn history_is_not_told() {
-        let mut ledger = KillLedger::new(PATIENCE);
-        ledger.begin(&cgroup("/a"), 5);
-        ledger.count(&cgroup("/a"), 5, at(1));
-        assert_eq!(short(&ledger.settle(at(100))), [""; 0]);
-    }
-
-    #[test]
-    fn a_smaller_counter_is_a_new_cgroup_s() {
-        let mut ledger = KillLedger::new(Duration::ZERO);
-        ledger.begin(&cgroup("/a"), 5);
-        ledger.count(&cgroup("/a"), 2, at(1));
-        assert_eq!(short(&ledger.settle(at(1))), ["2x /a"]);
-        ledger.forget(&cgroup("/a"));
-        ledger.count(&cgroup("/a"), 2, at(2));
-        assert_eq!(short(&ledger.settle(at(2))), ["2x /a"]);
-    }
-
-    #[test]
-    fn a_victim_without_a_cgroup_goes_to_the_counter_that_rose() {
-        let mut ledger = KillLedger::new(PATIENCE);
-        assert_eq!(name(&mut ledger, 7, None, 0), None);
-        ledger.count(&cgroup("/a"), 1, at(1));
-        assert_eq!(short(&ledger.settle(at(1))), ["7 /a"]);
-
-        name(&mut ledger, 8, None, 2);
-        name(&mut ledger, 9, None, 2);
-        ledger.count(&cgroup("/a"), 2, at(3));
-        ledger.count(&cgroup("/b"), 1, at(3));
-        assert_eq!(short(&ledger.settle(at(3))), ["8 /a?", "9 /b?"], "which is which can't be told");
-
-        name(&mut ledger, 10, None, 4);
-        assert_eq!(short(&ledger.settle(at(5))), [""; 0]);
-        assert_eq!(short(&ledger.settle(at(6))), ["10 ??"], "no counter rose");
-    }
-
-    #[test]
-    fn the_second_line_of_a_group_kill_balances_the_counter_only() {
-        let mut ledger = KillLedger::new(PATIENCE);
-        assert!(name(&mut ledger, 1, Some("/a"), 0).is_some());
-        let again = OomVictim { repeat: true, ..victim(1) };
-        assert_eq!(ledger.name(again, Some(cgroup("/a")), FirstProcess::Killed, at(0)), None);
-        ledger.count(&cgroup("/a"), 2, at(1));
-        assert_eq!(short(&ledger.settle(at(100))), [""; 0]);
-    }
-
-    fn steps() -> impl Strategy<Value = Vec<(bool, bool)>> {
-        prop::collection::vec((any::<bool>(), any::<bool>()), 0..40)
-    }
-
-    proptest! {
-        /// Kills happen in two cgroups, each is both counted and named, in any order within the patience: every victim
-        /// is told once, by name, in its own cgroup.
-        #[test]
-        fn every_kill_is_told_by_name_exactly_once(kills in steps()) {
-            let mut ledger = KillLedger::new(PATIENCE);
-            let mut counters = [0_u64; 2];
-            let mut told = Vec::new();
-            for (number, &(second_cgroup, name_first)) in kills.iter().enumerate() {
-                let which = usize::from(second_cgroup);
-                let path = ["/a", "/b"][which];
-                counters[which] += 1;
-                if name_first {
-                    told.extend(name(&mut ledger, number as u32, Some(path), 0));
-                }
-                ledger.count(&cgroup(path), counters[which], at(0));
-                if !name_first {
-                    told.extend(name(&mut ledger, number as u32, Some(path), 0));
-                }
-                told.extend(ledger.settle(at(0)));
-            }
-            told.extend(ledger.settle(at(100)));
-            prop_assert_eq!(told.len(), kills.len());
-            for (number, (second_cgroup, _)) in kills.iter().enumerate() {
-                let expected = format!("{number} {}", if *second_cgroup { "/b" } else { "/a" });
-                prop_assert!(short(&told).contains(&expected));
-            }
-        }
-
-        /// The log loses any of the names: what is told still adds up to the counters.
-        #[test]
-        fn counts_add_up_whatever_the_log_loses(kills in steps()) {
-            let mut ledger = KillLedger::new(PATIENCE);
-            let mut told = Vec::new();
-            for (number, (named, placed)) in kills.iter().enumerate() {
-                let now = at(number as u64);
-                if *named {
-                    told.extend(name(&mut ledger, number as u32, placed.then_some("/a"), number as u64));
-                }
-                ledger.count(&cgroup("/a"), number as u64 + 1, now);
-                told.extend(ledger.settle(now));
-            }
-            told.extend(ledger.settle(at(1000)));
-            prop_assert_eq!(told.iter().map(|kill| kill.count).sum::<u64>(), kills.len() as u64);
-        }
-    }
-}
+mod tests;

@@ -11,5 +11,7 @@ mod first_process;
 mod kills;
 
 pub use available::{Available, Binding, judge_available, judge_within};
-pub use first_process::{Aftermath, FirstProcess, OtherProcess, judge_first_process};
-pub use kills::{Kill, KillLedger};
+pub use first_process::{
+    FirstProcess, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,
+};
+pub use kills::{Kill, KillLedger, Place};

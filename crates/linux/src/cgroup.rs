@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use reprieve_readings::{CgroupMemory, CgroupPath, MemoryFile, parse_cgroup_procs};
+use reprieve_readings::{CgroupInode, CgroupMemory, CgroupPath, MemoryFile, parse_cgroup_procs};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
@@ -27,7 +27,7 @@ pub struct Cgroup {
     pub(crate) path: CgroupPath,
     pub(crate) memory: CgroupMemory,
     directory: OwnedFd,
-    inode: u64,
+    inode: CgroupInode,
     listed_at_links: Option<u64>,
     sources: Box<[Source]>,
 }
@@ -75,8 +75,8 @@ impl Cgroup {
         &self.memory
     }
 
-    /// The inode of its directory, which tells it from an earlier or later cgroup of the same path.
-    pub fn inode(&self) -> u64 {
+    /// The inode of its directory.
+    pub fn inode(&self) -> CgroupInode {
         self.inode
     }
 
@@ -126,7 +126,7 @@ impl Cgroup {
         directory: OwnedFd,
         files: &[MemoryFile],
     ) -> Result<Self, Errno> {
-        let inode = rustix::fs::fstat(&directory)?.st_ino;
+        let inode = CgroupInode(rustix::fs::fstat(&directory)?.st_ino);
         let sources = files.iter().map(|_| Source::Unknown).collect();
         let memory = CgroupMemory::default();
         Ok(Cgroup { id, parent, children: Vec::new(), path, memory, directory, inode, listed_at_links: None, sources })
@@ -136,7 +136,7 @@ impl Cgroup {
     pub(crate) fn is_inside(&self, parent: &Cgroup) -> bool {
         let name = self.path.names().next_back().unwrap_or_default();
         rustix::fs::statat(&parent.directory, name, AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|stat| stat.st_ino == self.inode)
+            .is_ok_and(|stat| CgroupInode(stat.st_ino) == self.inode)
     }
 
     /// Whether cgroups were made or removed inside it since it was last listed; says so once.

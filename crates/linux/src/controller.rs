@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use reprieve_readings::{CgroupPath, CgroupVersion, MemoryHierarchy, Mount, Placement, ProcCgroup};
+use reprieve_readings::{CgroupPath, CgroupVersion, Escaped, MemoryHierarchy, Mount, Placement, ProcCgroup};
 
 use crate::error::{Problems, ReadError};
 use crate::file;
@@ -54,7 +54,7 @@ impl MemoryController {
         let directory_of = |mount_point: &[u8]| mount_points.find(as_path(mount_point)).filter(|found| found.is_dir());
         let usable =
             |mount: &Mount| directory_of(&mount.mount_point).is_some_and(|directory| has_memory(mount, &directory));
-        let absent = || ControllerError::Absent { mountinfo: mountinfo.display().to_string() };
+        let absent = || ControllerError::Absent { mountinfo: shown(&mountinfo) };
         let found = MemoryHierarchy::pick(&mounts, &cgroups, usable).ok_or_else(absent)?;
         let directory = directory_of(&found.mount_point).ok_or_else(absent)?;
         // Seen from inside a namespace the root of an outer mount reads `/../..`: what it is called outside can't be told.
@@ -75,6 +75,10 @@ fn read_proc_cgroup(path: &Path, problems: &mut Problems) -> ProcCgroup {
     let cgroups =
         file::read(path).and_then(|text| ProcCgroup::parse(&text).map_err(|error| ReadError::parse(path, error)));
     problems.keep(cgroups).unwrap_or_default()
+}
+
+fn shown(path: &Path) -> String {
+    Escaped(path.as_os_str().as_bytes()).to_string()
 }
 
 fn as_path(bytes: &[u8]) -> &Path {

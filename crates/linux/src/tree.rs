@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 
-use reprieve_readings::{CgroupPath, CgroupVersion, MemoryFile};
+use reprieve_readings::{CgroupInode, CgroupPath, CgroupVersion, MemoryFile};
 
 pub use crate::cgroup::{Cgroup, CgroupId};
 use crate::controller::MemoryController;
@@ -42,8 +42,8 @@ struct Pass {
 pub struct ScanSummary {
     /// Cgroups that are new since the scan before.
     pub appeared: Vec<CgroupId>,
-    /// Cgroups that are gone, and the paths they had. Another cgroup may have such a path by now.
-    pub removed: Vec<(CgroupId, CgroupPath)>,
+    /// Cgroups that are gone.
+    pub removed: Vec<(CgroupId, CgroupInode)>,
     /// What could not be read.
     pub problems: Problems,
 }
@@ -270,7 +270,7 @@ impl CgroupTree {
             if self.by_path.get(&cgroup.path) == Some(&id) {
                 self.by_path.remove(&cgroup.path);
             }
-            self.pass.summary.removed.push((id, cgroup.path));
+            self.pass.summary.removed.push((id, cgroup.inode()));
         }
     }
 }

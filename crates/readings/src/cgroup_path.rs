@@ -10,6 +10,11 @@ use crate::escape::Escaped;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CgroupPath(Box<[u8]>);
 
+/// The inode of a cgroup's directory. It tells a cgroup from an earlier or later one of the same path: the kernel gives
+/// no inode of a 64-bit cgroupfs twice (`kernfs_id_ino`, include/linux/kernfs.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CgroupInode(pub u64);
+
 impl CgroupPath {
     /// The root of the hierarchy.
     pub fn root() -> Self {

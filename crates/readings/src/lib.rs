@@ -22,7 +22,7 @@ mod process;
 
 pub use bytes::{Bytes, Limit};
 pub use cgroup_memory::{CgroupMemory, CgroupVersion, MemoryFile};
-pub use cgroup_path::CgroupPath;
+pub use cgroup_path::{CgroupInode, CgroupPath};
 pub use escape::Escaped;
 pub use hierarchy::{MemoryHierarchy, Placement};
 pub use kernel_log::{Constraint, KmsgRecord, OomKillReader, OomReport, OomScope, OomTrigger, OomVictim, PrintkCaller};

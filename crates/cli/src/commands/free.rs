@@ -32,7 +32,9 @@ pub(crate) fn run(arguments: &FreeArguments) -> Result<()> {
     Ok(io::stdout().write_all(text.as_bytes())?)
 }
 
-/// The smallest limit of all levels, or the machine's memory.
+/// The smallest limit of all levels, of those that only v1 tells of (hidden by a namespace), or the machine's memory.
 fn smallest_limit(levels: &[CgroupMemory], node: &Meminfo) -> Option<Bytes> {
-    levels.iter().filter_map(|level| level.max?.bytes()).chain(node.total).min()
+    let visible = levels.iter().filter_map(|level| level.max?.bytes());
+    let hidden = levels.iter().filter_map(|level| level.stat?.hierarchical_limit?.bytes());
+    visible.chain(hidden).chain(node.total).min()
 }
