@@ -123,6 +123,30 @@ fn the_oldest_process_is_the_first_even_where_no_scan_has_seen_it() {
 }
 
 #[test]
+fn pid_1_of_a_container_is_known_even_where_no_scan_has_seen_it_and_the_victim_is_gone() {
+    let Some(lab) = open_lab("namespace") else { return };
+    if !Command::new("unshare").args(["-p", "-f", "true"]).status().is_ok_and(|status| status.success()) {
+        eprintln!("NOT APPLICABLE: no unshare(1) that makes pid namespaces");
+        return;
+    }
+    let agent = Agent::start(|command| {
+        command.args(["--interval", "1h"]);
+    });
+    let cgroup = container(&lab, LIMIT);
+    // As a container runtime does: what makes the namespace stays outside of the cgroup. PID 1 waits for its child, so
+    // the victim is gone at once.
+    let script = format!("echo 0 >{}/cgroup.procs; tail /dev/zero; sleep 600", cgroup.display());
+    let mut runtime = Command::new("unshare").args(["-p", "-f", "sh", "-c", &script]).spawn().unwrap();
+    let kill = wait_for_kill(&agent, &lab.path_of(&cgroup));
+    assert_eq!((&kill["name"], &kill["visibility"]), (&"tail".into(), &"invisible".into()));
+    for pid in fs::read_to_string(cgroup.join("cgroup.procs")).unwrap().lines() {
+        let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+    runtime.wait().unwrap();
+}
+
+#[test]
 fn a_hog_in_a_nested_cgroup_is_booked_to_its_container() {
     let Some(lab) = open_lab("nested") else { return };
     let agent = Agent::start(|_| {});
