@@ -40,6 +40,29 @@ fn judge(
     })
 }
 
+/// What became of the first process, by what was remembered of it: for a kill whose cgroup was found out only later.
+pub(crate) fn first_process_later(kill: &Kill, node: &mut Node) -> FirstProcess {
+    let Some(id) = kill.cgroup.as_ref().and_then(|path| node.tree.find(path)).map(Cgroup::id) else {
+        return FirstProcess::Unknown;
+    };
+    let mut problems = Problems::default();
+    let first = remembered(container_of(id, node), node, &mut problems);
+    node.problems.take(&problems);
+    match (&kill.victim, first) {
+        (Some(victim), _) => {
+            let victim = VictimProcess { pid: victim.pid, start_time: None };
+            judge_remembered(victim, first).unwrap_or(FirstProcess::Unknown)
+        }
+        (None, Some(first)) if first.running => FirstProcess::Survived,
+        (None, _) => FirstProcess::Unknown,
+    }
+}
+
+fn remembered(container: CgroupId, node: &Node, problems: &mut Problems) -> Option<RememberedProcess> {
+    let id = node.known.first_process(container)?;
+    Some(RememberedProcess { id, running: is_running(id, node, problems) })
+}
+
 fn oldest_survivor(id: ProcessId, node: &Node, problems: &mut Problems) -> OldestSurvivor {
     OldestSurvivor { id, namespace_init: problems.keep(is_namespace_init(&node.roots, id.pid)).unwrap_or(false) }
 }

@@ -31,9 +31,19 @@ pub(crate) struct KillWatch {
     overruns: u64,
 }
 
+/// What a read of the kernel's log gave.
+enum Read {
+    Victim(Box<OomVictim>),
+    Other,
+    Nothing,
+}
+
 impl KillWatch {
     /// How long a counted kill waits for its name. The kernel prints the name right after it counts.
     const PATIENCE: Duration = Duration::from_secs(1);
+
+    /// Records of the kernel's log to take before it is time to look at something else.
+    const RECORDS_AT_ONCE: usize = 1000;
 
     /// Opens what tells of kills, and says once what can't be seen and what would change that.
     pub(crate) fn open(node: &mut Node, format: LogFormat) -> Self {
@@ -155,32 +165,37 @@ impl KillWatch {
         }
     }
 
+    /// Takes what the kernel's log holds, but not without end: somebody may be writing as fast as we read.
     fn take_kernel_log(&mut self, node: &mut Node) {
-        while let Some(kmsg) = &mut self.kmsg {
-            let victim = match kmsg.next_event() {
-                Ok(KmsgEvent::Empty) => return,
-                Ok(KmsgEvent::Overrun) => {
-                    self.overruns += 1;
-                    node.problems.take_one("/dev/kmsg: records were overwritten before they were read".into());
-                    continue;
-                }
-                Ok(KmsgEvent::Record(record)) => match KmsgRecord::parse(record) {
-                    Ok(record) => self.reader.feed(&record),
-                    Err(error) => {
-                        node.problems.take_one(format!("/dev/kmsg: {error}"));
-                        continue;
-                    }
-                },
-                Err(error) => {
-                    node.problems.take_one(format!("/dev/kmsg: {error}: victims can't be named any more"));
-                    self.kmsg = None;
-                    return;
-                }
-            };
-            if let Some(victim) = victim {
-                self.take_victim(victim, node);
+        for _ in 0..Self::RECORDS_AT_ONCE {
+            match self.read_record(node) {
+                Read::Victim(victim) => self.take_victim(*victim, node),
+                Read::Other => {}
+                Read::Nothing => return,
             }
         }
+    }
+
+    fn read_record(&mut self, node: &mut Node) -> Read {
+        let Some(kmsg) = &mut self.kmsg else { return Read::Nothing };
+        match kmsg.next_event() {
+            Ok(KmsgEvent::Empty) => return Read::Nothing,
+            Ok(KmsgEvent::Record(record)) => match KmsgRecord::parse(record) {
+                Ok(record) => {
+                    return self.reader.feed(&record).map_or(Read::Other, |victim| Read::Victim(Box::new(victim)));
+                }
+                Err(error) => node.problems.take_one(format!("/dev/kmsg: {error}")),
+            },
+            Ok(KmsgEvent::Overrun) => {
+                self.overruns += 1;
+                node.problems.take_one("/dev/kmsg: records were overwritten before they were read".into());
+            }
+            Err(error) => {
+                node.problems.take_one(format!("/dev/kmsg: {error}: victims can't be named any more"));
+                self.kmsg = None;
+            }
+        }
+        Read::Other
     }
 
     fn take_victim(&mut self, victim: OomVictim, node: &mut Node) {
@@ -224,7 +239,11 @@ impl KillWatch {
         }
     }
 
-    fn report(&mut self, kill: Kill, node: &mut Node) {
+    fn report(&mut self, mut kill: Kill, node: &mut Node) {
+        if kill.first_process == FirstProcess::Unknown && self.pids_are_global {
+            // Nothing was known of its cgroup when the log named it, or the log named nobody.
+            kill.first_process = aftermath::first_process_later(&kill, node);
+        }
         let seen = match kill.first_process {
             FirstProcess::Survived => &mut self.reported.invisible,
             FirstProcess::Killed => &mut self.reported.visible,

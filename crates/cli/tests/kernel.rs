@@ -5,9 +5,10 @@
 mod common;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Agent, PATIENCE, reprieve};
@@ -202,22 +203,26 @@ fn without_the_right_to_read_the_log_kills_are_still_counted() {
         return;
     }
     let mut command = reprieve();
-    command.args(["agent", "--listen", "127.0.0.1:0", "--interval", "100ms"]);
-    let mut agent = command.uid(65534).gid(65534).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(agent.stderr.take().unwrap()));
-    let mut wait_for_line = |text: &str| lines.by_ref().map(Result::unwrap).find(|line| line.contains(text));
-    let refused = wait_for_line("can't read /dev/kmsg").expect("it says what it can't see");
+    command.args(["agent", "--listen", "127.0.0.1:0", "--interval", "100ms"]).uid(65534).gid(65534);
+    let mut agent = Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(agent.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let refused = lines.find(|line| line.contains("can't read /dev/kmsg")).expect("it says what it can't see");
     assert!(refused.contains("CAP_SYSLOG"), "and what would change that: {refused}");
-    wait_for_line("is up").unwrap();
-    std::thread::sleep(Duration::from_secs(1));
-    let mut first = lab.spawn_doomed_child(&cgroup).unwrap();
-    let kill = wait_for_line("OOM kill").expect("it still counts");
+    lines.find(|line| line.contains("is up")).unwrap();
+    let _first = Running(lab.spawn(&cgroup, &mut shell("sleep 2; tail /dev/zero; sleep 600")).unwrap());
+    let kill = lines.find(|line| line.contains("OOM kill") && line.contains(&path)).expect("it still counts");
     assert!(kill.contains("1 process, not named by the kernel's log,"), "{kill}");
-    assert!(kill.contains(&path), "{kill}");
-    agent.kill().unwrap();
-    agent.wait().unwrap();
-    first.kill().unwrap();
-    first.wait().unwrap();
+    assert!(kill.contains("the first process survived"), "that takes no log: {kill}");
+}
+
+/// A program that ends with the test, however that ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
