@@ -4,7 +4,8 @@ use reprieve_judgement::{
     FirstProcess, Kill, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,
 };
 use reprieve_linux::{Cgroup, CgroupId, CgroupTree, Problems, is_namespace_init, process_stat};
-use reprieve_readings::{Bytes, CgroupPath, Limit, OomScope, OomVictim, Owner, ProcessId};
+use reprieve_readings::{Bytes, OomScope, OomVictim, Owner, ProcessId};
+use reprieve_report::KillReport;
 
 use crate::containers::oldest_process;
 use crate::node::Node;
@@ -98,40 +99,30 @@ fn dies_as_a_whole(tree: &CgroupTree, container: CgroupId, victim: &OomVictim) -
     false
 }
 
-/// A limit, and how much was used of it.
-#[derive(Debug, Default)]
-pub(crate) struct LimitHit {
-    pub(crate) cgroup: Option<CgroupPath>,
-    pub(crate) limit: Option<Limit>,
-    pub(crate) usage: Option<Bytes>,
+/// Tells a kill with the limit that led to it: by the kernel's report or, without it, of the level that is nearest to its
+/// limit now. Out of memory as a whole, the machine had no limit hit.
+pub(crate) fn report(kill: Kill, node: &Node) -> KillReport {
+    let owner = kill.cgroup.as_ref().map(Owner::of).unwrap_or_default();
+    let told = kill.victim.as_ref();
+    let (limited_cgroup, limit, usage, usage_after) = match told.map(|victim| (&victim.report, victim.scope)) {
+        Some((report, _)) if report.usage.is_some() => (report.oom_memcg.clone(), report.limit, report.usage, None),
+        Some((_, Some(OomScope::Global))) => (None, None, None, None),
+        _ => match nearest_to_its_limit(&kill, node) {
+            Some(cgroup) => (Some(cgroup.path().clone()), cgroup.memory().max, None, cgroup.memory().usage),
+            None => (None, None, None, None),
+        },
+    };
+    KillReport { kill, owner, limited_cgroup, limit, usage, usage_after }
 }
 
-/// The limit that led to a kill: by the kernel's report or, without it, of the level that is nearest to its limit.
-pub(crate) fn limit_hit(kill: &Kill, node: &Node) -> LimitHit {
-    let told = kill.victim.as_ref().map(|victim| (&victim.report, victim.scope));
-    if let Some((report, _)) = told
-        && report.usage.is_some()
-    {
-        return LimitHit { cgroup: report.oom_memcg.clone(), limit: report.limit, usage: report.usage };
-    }
-    if told.is_some_and(|(_, scope)| scope == Some(OomScope::Global)) {
-        return LimitHit::default();
-    }
-    let mut level = kill.cgroup.as_ref().and_then(|path| node.tree.find(path));
-    let mut nearest: Option<(Bytes, &Cgroup)> = None;
-    while let Some(cgroup) = level {
-        if let Some(left) = left_below_limit(cgroup)
-            && nearest.is_none_or(|(least, _)| left < least)
-        {
-            nearest = Some((left, cgroup));
-        }
-        level = cgroup.parent().and_then(|parent| node.tree.get(parent));
-    }
-    nearest.map_or_else(LimitHit::default, |(_, cgroup)| LimitHit {
-        cgroup: Some(cgroup.path().clone()),
-        limit: cgroup.memory().max,
-        usage: cgroup.memory().usage,
-    })
+/// Of the kill's cgroup and those above it, the one that has least left below its limit.
+fn nearest_to_its_limit<'a>(kill: &Kill, node: &'a Node) -> Option<&'a Cgroup> {
+    let innermost = kill.cgroup.as_ref().and_then(|path| node.tree.find(path));
+    let levels = std::iter::successors(innermost, |cgroup| cgroup.parent().and_then(|parent| node.tree.get(parent)));
+    levels
+        .filter_map(|cgroup| Some((left_below_limit(cgroup)?, cgroup)))
+        .min_by_key(|(left, _)| *left)
+        .map(|(_, cgroup)| cgroup)
 }
 
 fn left_below_limit(cgroup: &Cgroup) -> Option<Bytes> {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use reprieve_judgement::{FirstProcess, Kill, KillLedger, Place};
 use reprieve_linux::{Cgroup, CgroupId, EventsWatch, KmsgEvent, KmsgReader, ScanSummary, in_first_pid_namespace};
-use reprieve_readings::{CgroupPath, CgroupVersion, KmsgRecord, OomKillReader, OomVictim, Owner};
-use reprieve_report::{KillCounts, KillReport};
+use reprieve_readings::{CgroupPath, CgroupVersion, KmsgRecord, OomKillReader, OomVictim};
+use reprieve_report::KillCounts;
 use rustix::event::{PollFd, PollFlags};
 
 use crate::aftermath;
@@ -102,6 +102,10 @@ impl KillWatch {
     pub(crate) fn take(&mut self, node: &mut Node) {
         self.take_counters(node);
         self.take_kernel_log(node);
+        if self.ledger.lacks_places() && self.scanned_before {
+            node.tree.refresh_kill_counters();
+            self.count_all(node);
+        }
         self.settle(node);
     }
 
@@ -113,6 +117,15 @@ impl KillWatch {
                 events.remove(*id);
             }
         }
+        self.count_all(node);
+        for id in &summary.appeared {
+            self.watch(*id, node);
+        }
+        self.settle(node);
+    }
+
+    /// Takes the counters of all cgroups as last read. The first time, they are history.
+    fn count_all(&mut self, node: &Node) {
         let now = self.clock.elapsed();
         for cgroup in node.tree.iter() {
             let Some(kills) = cgroup.memory().oom_kills() else { continue };
@@ -123,10 +136,6 @@ impl KillWatch {
             }
         }
         self.scanned_before = true;
-        for id in &summary.appeared {
-            self.watch(*id, node);
-        }
-        self.settle(node);
     }
 
     fn watch(&mut self, id: CgroupId, node: &mut Node) {
@@ -250,12 +259,7 @@ impl KillWatch {
             FirstProcess::Unknown => &mut self.reported.unknown,
         };
         *seen += kill.count;
-        let limit = aftermath::limit_hit(&kill, node);
-        let owner = kill.cgroup.as_ref().map(Owner::of).unwrap_or_default();
-        log::kill(
-            &KillReport { kill, owner, limited_cgroup: limit.cgroup, limit: limit.limit, usage: limit.usage },
-            self.format,
-        );
+        log::kill(&aftermath::report(kill, node), self.format);
     }
 }
 

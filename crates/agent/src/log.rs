@@ -59,6 +59,7 @@ fn kill_with_fields(report: &KillReport) {
         limited_cgroup = report.limited_cgroup.as_ref().map(ToString::to_string),
         limit_bytes = report.limit.and_then(Limit::bytes).map(Bytes::get),
         usage_bytes = report.usage.map(Bytes::get),
+        usage_after_bytes = report.usage_after.map(Bytes::get),
         first_process = first_process.as_str(),
         visibility = report.visibility(),
         kernel_time_seconds = victim.as_ref().map(|victim| victim.since_boot.as_secs_f64()),

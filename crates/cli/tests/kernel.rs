@@ -6,9 +6,11 @@ mod common;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::ops::Deref;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::{Agent, PATIENCE, reprieve};
@@ -18,8 +20,26 @@ use serde_json::Value;
 const LIMIT: u64 = 16 << 20;
 const CONTAINER: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-fn open_lab(purpose: &str) -> Option<Lab> {
-    Lab::open(purpose).expect("REPRIEVE_REQUIRE_KERNEL=1, but no memory cgroup can be made")
+/// One test kills at a time: the kernel reports at most 10 kills in 5 seconds in full, whoever's they are.
+static ALONE: Mutex<()> = Mutex::new(());
+
+struct AloneInLab {
+    lab: Lab,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Deref for AloneInLab {
+    type Target = Lab;
+
+    fn deref(&self) -> &Lab {
+        &self.lab
+    }
+}
+
+fn open_lab(purpose: &str) -> Option<AloneInLab> {
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let lab = Lab::open(purpose).expect("REPRIEVE_REQUIRE_KERNEL=1, but no memory cgroup can be made")?;
+    Some(AloneInLab { lab, _alone: alone })
 }
 
 fn shell(script: &str) -> Command {
@@ -213,6 +233,27 @@ fn without_the_right_to_read_the_log_kills_are_still_counted() {
     let kill = lines.find(|line| line.contains("OOM kill") && line.contains(&path)).expect("it still counts");
     assert!(kill.contains("1 process, not named by the kernel's log,"), "{kill}");
     assert!(kill.contains("the first process survived"), "that takes no log: {kill}");
+}
+
+#[test]
+fn kills_that_the_kernel_does_not_report_in_full_are_told_in_their_cgroup_at_once() {
+    const KILLS: usize = 15;
+    let Some(lab) = open_lab("storm") else { return };
+    let cgroup = container(&lab, LIMIT);
+    let path = lab.path_of(&cgroup);
+    let agent = Agent::start(|command| {
+        command.args(["--interval", "1h"]);
+    });
+    // The shell waits for each victim, so that its entry in /proc is gone when the agent looks.
+    let script = format!("for i in $(seq {KILLS}); do tail /dev/zero; done; sleep 600");
+    let _first = Running(lab.spawn(&cgroup, &mut shell(&script)).unwrap());
+    let kills: Vec<Value> = (0..KILLS).map(|_| wait_for_kill(&agent, &path)).collect();
+    assert!(kills.iter().all(|kill| kill["name"] == "tail" && kill["cgroup_certain"] == true), "{kills:#?}");
+    let unreported = kills.iter().filter(|kill| kill["usage_after_bytes"].is_u64()).count();
+    assert!(unreported > 0, "the rate limit was not reached: {kills:#?}");
+    assert_eq!(lab.oom_kills(&cgroup).unwrap(), KILLS as u64);
+    // Leaves the next test a full report.
+    std::thread::sleep(Duration::from_secs(6));
 }
 
 /// A program that ends with the test, however that ends.

@@ -154,6 +154,11 @@ impl KillLedger {
         told
     }
 
+    /// Whether a victim waits for its cgroup: its counter has risen, for the kernel counts before it prints.
+    pub fn lacks_places(&self) -> bool {
+        !self.unplaced.is_empty()
+    }
+
     /// Whether something waits for `settle`.
     pub fn is_waiting(&self) -> bool {
         !self.unnamed.is_empty() || !self.unplaced.is_empty()

@@ -206,6 +206,21 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Reads again only what counts its own kills, if it was read before. A failure is left for the next scan to tell.
+    pub(crate) fn read_kill_counter(
+        &mut self,
+        files: &[MemoryFile],
+        buffer: &mut Buffer,
+        budget: &mut DescriptorBudget,
+    ) {
+        let counter = files.iter().zip(&mut self.sources).find(|(file, _)| file.counts_kills);
+        if let Some((file, source)) = counter
+            && let Ok(Some(text)) = source.read(&self.directory, file.name, buffer, budget)
+        {
+            let _ = (file.apply)(text, &mut self.memory);
+        }
+    }
+
     /// Forgets what is known of its files, so that they are looked for again. Returns how many were open.
     pub(crate) fn forget_files(&mut self) -> usize {
         let mut open = 0;

@@ -80,6 +80,8 @@ impl CgroupMemory {
 pub struct MemoryFile {
     /// The name inside the cgroup's directory.
     pub name: &'static str,
+    /// Whether it counts the kills of the cgroup itself.
+    pub counts_kills: bool,
     /// Puts the parsed text into a reading.
     pub apply: fn(&[u8], &mut CgroupMemory) -> Result<(), ParseError>,
 }
@@ -98,6 +100,7 @@ macro_rules! memory_files {
     ($($name:literal => $field:ident = $parse:expr;)*) => {
         &[$(MemoryFile {
             name: $name,
+            counts_kills: matches!($name.as_bytes(), b"memory.events.local" | b"memory.oom_control"),
             apply: |text, memory| {
                 memory.$field = Some($parse(text)?);
                 Ok(())

@@ -16,8 +16,10 @@ pub struct KillReport {
     pub limited_cgroup: Option<CgroupPath>,
     /// That cgroup's limit.
     pub limit: Option<Limit>,
-    /// The memory charged to it.
+    /// The memory charged to that cgroup when the limit was hit, if the kernel's report tells.
     pub usage: Option<Bytes>,
+    /// The memory charged to it right after the kill, where the report is missing.
+    pub usage_after: Option<Bytes>,
 }
 
 impl KillReport {
@@ -94,6 +96,9 @@ impl KillReport {
             (None, Some(Limit::At(limit))) => write!(f, "; limit {limit}")?,
             (None, _) => return Ok(()),
         }
+        if let Some(usage) = self.usage_after {
+            write!(f, ", usage after the kill {usage}")?;
+        }
         match &self.limited_cgroup {
             Some(limited) if self.limited_cgroup != self.kill.cgroup => write!(f, " (of {limited})"),
             _ => Ok(()),
@@ -134,6 +139,7 @@ mod tests {
             limited_cgroup: Some(cgroup.clone()),
             limit: Some(Limit::At(Bytes::from_mib(1))),
             usage: Some(Bytes::from_mib(1)),
+            usage_after: None,
             kill: Kill {
                 victim: Some(victim),
                 count: 1,
@@ -151,6 +157,12 @@ mod tests {
             "OOM kill: worker (pid 42, uid 7) in /system.slice/web.service, unit web.service: anon 900.0 KiB, file 0 B, \
              shmem 4.0 KiB; usage 1.0 MiB of limit 1.0 MiB; the first process survived: invisible to Kubernetes"
         );
+    }
+
+    #[test]
+    fn usage_read_after_the_kill_is_not_taken_for_usage_at_the_kill() {
+        let unreported = KillReport { usage: None, usage_after: Some(Bytes::from_kib(8)), ..report("x") }.to_string();
+        assert!(unreported.contains("; limit 1.0 MiB, usage after the kill 8.0 KiB; the first"), "{unreported}");
     }
 
     #[test]
