@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use reprieve_readings::{CgroupInode, CgroupMemory, CgroupPath, MemoryFile, parse_cgroup_procs};
+use reprieve_readings::{CgroupInode, CgroupMemory, CgroupPath, MemoryFile, Pace, parse_cgroup_procs};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
@@ -30,6 +30,7 @@ pub struct Cgroup {
     inode: CgroupInode,
     listed_at_links: Option<u64>,
     sources: Box<[Source]>,
+    read_before: bool,
 }
 
 /// What is known of one file of the cgroup.
@@ -39,10 +40,17 @@ enum Source {
     Unknown,
     /// The kernel doesn't have it here.
     Absent,
-    /// It is there; opened anew for each reading because the budget is spent.
+    /// It is there; opened anew for each reading, because that is seldom or the budget is spent.
     Closed,
     /// It is there, and open.
     Open(OwnedFd),
+}
+
+/// Which of a cgroup's files to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    All,
+    Fast,
 }
 
 /// The cgroup whose directory was read is gone.
@@ -129,7 +137,18 @@ impl Cgroup {
         let inode = CgroupInode(rustix::fs::fstat(&directory)?.st_ino);
         let sources = files.iter().map(|_| Source::Unknown).collect();
         let memory = CgroupMemory::default();
-        Ok(Cgroup { id, parent, children: Vec::new(), path, memory, directory, inode, listed_at_links: None, sources })
+        Ok(Cgroup {
+            id,
+            parent,
+            children: Vec::new(),
+            path,
+            memory,
+            directory,
+            inode,
+            listed_at_links: None,
+            sources,
+            read_before: false,
+        })
     }
 
     /// Whether a directory `name` inside `parent` is still this cgroup's.
@@ -177,21 +196,24 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Reads all its files. A file that can't be read or understood is a problem and leaves `None`.
+    /// Reads its files: all of them, or those of the moment only, with the slow ones left as they were read last. The
+    /// first reading is of all. A file that can't be read or understood is a problem and leaves `None`.
     /// `Gone` means only that a file which was there is not: whether the cgroup is gone too, the parent tells.
     pub(crate) fn read_files(
         &mut self,
+        which: Which,
         files: &[MemoryFile],
         buffer: &mut Buffer,
         budget: &mut DescriptorBudget,
         problems: &mut Problems,
     ) -> Result<(), Gone> {
-        let mut memory = CgroupMemory::default();
-        for (file, source) in files.iter().zip(&mut self.sources) {
-            match source.read(&self.directory, file.name, buffer, budget) {
+        let all = which == Which::All || !self.read_before;
+        for (file, source) in files.iter().zip(&mut self.sources).filter(|(file, _)| all || file.pace == Pace::Fast) {
+            (file.clear)(&mut self.memory);
+            match source.read(&self.directory, file, buffer, budget) {
                 Ok(None) => {}
                 Ok(Some(text)) => {
-                    if let Err(error) = (file.apply)(text, &mut memory) {
+                    if let Err(error) = (file.apply)(text, &mut self.memory) {
                         problems.push(ReadError::parse(file_of(&self.path, file.name), error));
                     }
                 }
@@ -202,7 +224,7 @@ impl Cgroup {
                 Err(failure) => problems.push(failure.at(file_of(&self.path, file.name))),
             }
         }
-        self.memory = memory;
+        self.read_before = true;
         Ok(())
     }
 
@@ -215,7 +237,7 @@ impl Cgroup {
     ) {
         let counter = files.iter().zip(&mut self.sources).find(|(file, _)| file.counts_kills);
         if let Some((file, source)) = counter
-            && let Ok(Some(text)) = source.read(&self.directory, file.name, buffer, budget)
+            && let Ok(Some(text)) = source.read(&self.directory, file, buffer, budget)
         {
             let _ = (file.apply)(text, &mut self.memory);
         }
@@ -223,6 +245,7 @@ impl Cgroup {
 
     /// Forgets what is known of its files, so that they are looked for again. Returns how many were open.
     pub(crate) fn forget_files(&mut self) -> usize {
+        self.read_before = false;
         let mut open = 0;
         for source in &mut self.sources {
             if let Source::Open(_) = std::mem::replace(source, Source::Unknown) {
@@ -249,24 +272,24 @@ impl Source {
     fn read<'b>(
         &mut self,
         directory: &OwnedFd,
-        name: &str,
+        file: &MemoryFile,
         buffer: &'b mut Buffer,
         budget: &mut DescriptorBudget,
     ) -> Result<Option<&'b [u8]>, Failure> {
         match self {
             Source::Absent => return Ok(None),
-            Source::Open(file) => return buffer.read_record(&*file).map(Some),
+            Source::Open(open) => return buffer.read_record(&*open).map(Some),
             Source::Unknown | Source::Closed => {}
         }
-        let file = match rustix::fs::openat(directory, name, file::OPEN, Mode::empty()) {
-            Ok(file) => file,
+        let opened = match rustix::fs::openat(directory, file.name, file::OPEN, Mode::empty()) {
+            Ok(opened) => opened,
             Err(Errno::NOENT) if matches!(self, Source::Unknown) => {
                 *self = Source::Absent;
                 return Ok(None);
             }
             Err(errno) => return Err(Failure::Io(errno)),
         };
-        let text = match buffer.read_record(&file) {
+        let text = match buffer.read_record(&opened) {
             // A feature that is compiled in and switched off, such as pressure.
             Err(Failure::Io(Errno::OPNOTSUPP)) => {
                 *self = Source::Absent;
@@ -274,7 +297,8 @@ impl Source {
             }
             read => read?,
         };
-        *self = if budget.take() { Source::Open(file) } else { Source::Closed };
+        let keep = file.pace == Pace::Fast && budget.take();
+        *self = if keep { Source::Open(opened) } else { Source::Closed };
         Ok(Some(text))
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use reprieve_readings::{CgroupMemory, CgroupPath, MemoryFile};
 
-use crate::cgroup::{Cgroup, CgroupId};
+use crate::cgroup::{Cgroup, CgroupId, Which};
 use crate::controller::MemoryController;
 use crate::descriptors::DescriptorBudget;
 use crate::error::{Problems, ReadError};
@@ -29,7 +29,7 @@ pub fn read_levels(controller: &MemoryController, problems: &mut Problems) -> Re
             }
         };
         // A cgroup that goes away meanwhile leaves an empty reading.
-        let _ = cgroup.read_files(files, &mut buffer, &mut budget, problems);
+        let _ = cgroup.read_files(Which::All, files, &mut buffer, &mut budget, problems);
         levels.push(cgroup.memory);
     }
     Ok(levels)

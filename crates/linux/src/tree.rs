@@ -8,6 +8,7 @@ use std::ops::Bound;
 
 use reprieve_readings::{CgroupInode, CgroupPath, CgroupVersion, MemoryFile};
 
+use crate::cgroup::Which;
 pub use crate::cgroup::{Cgroup, CgroupId};
 use crate::controller::MemoryController;
 use crate::descriptors::DescriptorBudget;
@@ -26,6 +27,7 @@ pub struct CgroupTree {
     next_id: u64,
     budget: DescriptorBudget,
     buffer: Buffer,
+    scans: u64,
     pass: Pass,
 }
 
@@ -49,6 +51,10 @@ pub struct ScanSummary {
 }
 
 impl CgroupTree {
+    /// Scans from one reading of a cgroup's slow files to the next. A third to a half of the files are slow: to read them
+    /// each time would cost a quarter more, and to keep them open as much memory again.
+    const SLOW_PACE: u64 = 16;
+
     /// Opens the topmost cgroup that `controller` shows. The first scan finds the others.
     pub fn open(controller: &MemoryController, budget: DescriptorBudget) -> Result<Self, ReadError> {
         let files = MemoryFile::all(controller.version);
@@ -63,6 +69,7 @@ impl CgroupTree {
             next_id: 1,
             budget,
             buffer: Buffer::new(),
+            scans: 0,
             pass: Pass::default(),
         };
         tree.insert(cgroup);
@@ -133,7 +140,7 @@ impl CgroupTree {
     /// Reads one cgroup now, outside of any scan. `false` where it is gone, which the next scan will notice.
     pub fn refresh(&mut self, id: CgroupId, problems: &mut Problems) -> bool {
         let Some(cgroup) = self.cgroups.get_mut(&id) else { return false };
-        cgroup.read_files(self.files, &mut self.buffer, &mut self.budget, problems).is_ok()
+        cgroup.read_files(Which::All, self.files, &mut self.buffer, &mut self.budget, problems).is_ok()
     }
 
     /// Reads of every cgroup known so far only how many of its processes were killed: a tenth of a scan.
@@ -158,6 +165,7 @@ impl CgroupTree {
         for _ in 0..most {
             let after = self.pass.last_read.map_or(Bound::Unbounded, Bound::Excluded);
             let Some((&id, _)) = self.cgroups.range((after, Bound::Unbounded)).next() else {
+                self.scans += 1;
                 return Some(std::mem::take(&mut self.pass).summary);
             };
             self.pass.last_read = Some(id);
@@ -169,7 +177,10 @@ impl CgroupTree {
     /// Reads one cgroup and, where its directories have changed, lists it.
     fn visit(&mut self, id: CgroupId) {
         let Some(cgroup) = self.cgroups.get_mut(&id) else { return };
-        let read = cgroup.read_files(self.files, &mut self.buffer, &mut self.budget, &mut self.pass.summary.problems);
+        // Each cgroup's turn for its slow files comes in another scan, so that every scan takes equally long.
+        let which = if (id.0 + self.scans).is_multiple_of(Self::SLOW_PACE) { Which::All } else { Which::Fast };
+        let problems = &mut self.pass.summary.problems;
+        let read = cgroup.read_files(which, self.files, &mut self.buffer, &mut self.budget, problems);
         if read.is_err() || cgroup.memory.usage.is_none() {
             // Gone, or the memory controller was switched off or is not yet on for it. (v2's root never tells its usage.)
             let open = cgroup.forget_files();

@@ -9,7 +9,7 @@ use reprieve_lab::Captured;
 use reprieve_linux::{
     CgroupTree, ControllerError, DescriptorBudget, MemoryController, Problems, Roots, ScanSummary, read_node,
 };
-use reprieve_readings::{Bytes, CgroupPath, CgroupVersion, Placement};
+use reprieve_readings::{Bytes, CgroupPath, CgroupVersion, Limit, Placement};
 
 fn open(roots: &Roots) -> CgroupTree {
     let mut problems = Problems::default();
@@ -163,6 +163,27 @@ fn ten_thousand_cgroups_are_all_read_however_few_files_may_stay_open() {
     assert_eq!(tree.find(&path(b"/pods/c9999")).unwrap().memory().usage, Some(Bytes::new(9999)));
     assert_eq!(summary.problems.count(), 100, "counted in each scan");
     assert_eq!(summary.problems.first().len(), 100);
+}
+
+#[test]
+fn a_limit_is_read_by_every_scan_and_a_slow_file_by_one_in_sixteen() {
+    let captured = Captured::new().unwrap();
+    let directory = captured.sound_cgroup(b"c").unwrap();
+    fs::write(directory.join("memory.low"), "1\n").unwrap();
+    let (mut tree, _) = scan(&captured);
+    let low_and_max = |tree: &CgroupTree| {
+        let memory = *tree.find(&path(b"/c")).unwrap().memory();
+        (memory.low, memory.max)
+    };
+    let at = |bytes| Some(Limit::At(Bytes::new(bytes)));
+    assert_eq!(low_and_max(&tree), (at(1), at(4 << 20)), "a new cgroup is read whole");
+    fs::write(directory.join("memory.low"), "2\n").unwrap();
+    fs::write(directory.join("memory.max"), "7\n").unwrap();
+    let seen: Vec<_> = (0..16).map(|_| (tree.scan(), low_and_max(&tree)).1).collect();
+    assert!(seen.iter().all(|(_, max)| *max == at(7)));
+    let slow: Vec<_> = seen.iter().map(|(low, _)| *low).collect();
+    assert_eq!(slow.first(), Some(&at(1)), "kept as it was read");
+    assert_eq!(slow.last(), Some(&at(2)));
 }
 
 #[test]

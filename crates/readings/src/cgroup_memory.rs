@@ -80,10 +80,23 @@ impl CgroupMemory {
 pub struct MemoryFile {
     /// The name inside the cgroup's directory.
     pub name: &'static str,
+    /// How soon its text is out of date.
+    pub pace: Pace,
     /// Whether it counts the kills of the cgroup itself.
     pub counts_kills: bool,
+    /// Forgets in a reading what the file said.
+    pub clear: fn(&mut CgroupMemory),
     /// Puts the parsed text into a reading.
     pub apply: fn(&[u8], &mut CgroupMemory) -> Result<(), ParseError>,
+}
+
+/// How soon the text of a file is out of date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// It says what is left, or what bounds it: it must be of the moment.
+    Fast,
+    /// A setting that seldom changes, or history that changes no decision.
+    Slow,
 }
 
 impl MemoryFile {
@@ -97,10 +110,12 @@ impl MemoryFile {
 }
 
 macro_rules! memory_files {
-    ($($name:literal => $field:ident = $parse:expr;)*) => {
+    ($($pace:ident $name:literal => $field:ident = $parse:expr;)*) => {
         &[$(MemoryFile {
             name: $name,
+            pace: Pace::$pace,
             counts_kills: matches!($name.as_bytes(), b"memory.events.local" | b"memory.oom_control"),
+            clear: |memory| memory.$field = None,
             apply: |text, memory| {
                 memory.$field = Some($parse(text)?);
                 Ok(())
@@ -110,30 +125,30 @@ macro_rules! memory_files {
 }
 
 const V2_FILES: &[MemoryFile] = memory_files! {
-    "memory.current" => usage = Bytes::parse;
-    "memory.stat" => stat = MemoryStat::parse_v2;
-    "memory.events.local" => events_local = MemoryEvents::parse;
-    "memory.events" => events = MemoryEvents::parse;
-    "memory.max" => max = Limit::parse_v2;
-    "memory.high" => high = Limit::parse_v2;
-    "memory.low" => low = Limit::parse_v2;
-    "memory.min" => min = Limit::parse_v2;
-    "memory.swap.current" => swap_usage = Bytes::parse;
-    "memory.swap.max" => swap_max = Limit::parse_v2;
-    "memory.peak" => peak = Bytes::parse;
-    "memory.pressure" => pressure = Pressure::parse;
-    "memory.oom.group" => oom_group = parse_flag;
+    Fast "memory.current" => usage = Bytes::parse;
+    Fast "memory.stat" => stat = MemoryStat::parse_v2;
+    Fast "memory.events.local" => events_local = MemoryEvents::parse;
+    Fast "memory.max" => max = Limit::parse_v2;
+    Fast "memory.high" => high = Limit::parse_v2;
+    Fast "memory.swap.current" => swap_usage = Bytes::parse;
+    Fast "memory.pressure" => pressure = Pressure::parse;
+    Slow "memory.events" => events = MemoryEvents::parse;
+    Slow "memory.low" => low = Limit::parse_v2;
+    Slow "memory.min" => min = Limit::parse_v2;
+    Slow "memory.swap.max" => swap_max = Limit::parse_v2;
+    Slow "memory.peak" => peak = Bytes::parse;
+    Slow "memory.oom.group" => oom_group = parse_flag;
 };
 
 const V1_FILES: &[MemoryFile] = memory_files! {
-    "memory.usage_in_bytes" => usage = Bytes::parse;
-    "memory.stat" => stat = MemoryStat::parse_v1;
-    "memory.oom_control" => oom_control = OomControl::parse;
-    "memory.limit_in_bytes" => max = Limit::parse_v1;
-    "memory.memsw.usage_in_bytes" => memory_and_swap_usage = Bytes::parse;
-    "memory.memsw.limit_in_bytes" => memory_and_swap_limit = Limit::parse_v1;
-    "memory.failcnt" => limit_hits = parse_count;
-    "memory.max_usage_in_bytes" => peak = Bytes::parse;
+    Fast "memory.usage_in_bytes" => usage = Bytes::parse;
+    Fast "memory.stat" => stat = MemoryStat::parse_v1;
+    Fast "memory.oom_control" => oom_control = OomControl::parse;
+    Fast "memory.limit_in_bytes" => max = Limit::parse_v1;
+    Fast "memory.memsw.usage_in_bytes" => memory_and_swap_usage = Bytes::parse;
+    Slow "memory.memsw.limit_in_bytes" => memory_and_swap_limit = Limit::parse_v1;
+    Slow "memory.failcnt" => limit_hits = parse_count;
+    Slow "memory.max_usage_in_bytes" => peak = Bytes::parse;
 };
 
 fn parse_count(text: &[u8]) -> Result<u64, ParseError> {
@@ -179,6 +194,20 @@ mod tests {
                     assert!((file.apply)(text, &mut memory).is_err(), "{} took {text:?}", file.name);
                     assert_eq!(memory, CgroupMemory::default(), "{} left something behind", file.name);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn each_file_clears_what_it_fills() {
+        for version in [CgroupVersion::V1, CgroupVersion::V2] {
+            for file in MemoryFile::all(version) {
+                let texts: [&[u8]; 3] = [b"1\n", b"oom_kill 1\n", b"some avg10=0 avg60=0 avg300=0 total=1\n"];
+                let mut memory = CgroupMemory::default();
+                assert!(texts.iter().any(|text| (file.apply)(text, &mut memory).is_ok()), "{}", file.name);
+                assert_ne!(memory, CgroupMemory::default(), "{}", file.name);
+                (file.clear)(&mut memory);
+                assert_eq!(memory, CgroupMemory::default(), "{}", file.name);
             }
         }
     }

@@ -21,7 +21,7 @@ mod proc_cgroup;
 mod process;
 
 pub use bytes::{Bytes, Limit};
-pub use cgroup_memory::{CgroupMemory, CgroupVersion, MemoryFile};
+pub use cgroup_memory::{CgroupMemory, CgroupVersion, MemoryFile, Pace};
 pub use cgroup_path::{CgroupInode, CgroupPath};
 pub use escape::Escaped;
 pub use hierarchy::{MemoryHierarchy, Placement};
