@@ -4,6 +4,7 @@
 //! compiled and linted like the rest. Nothing that ships depends on this crate. What each chore is for is told in
 //! docs/testing.md.
 
+mod bench;
 mod capture;
 mod debian;
 mod process;
@@ -29,6 +30,8 @@ enum Chore {
     Test(test::Options),
     /// Run the kernel tests in a virtual machine with cgroup v2
     Vm(vm::kernel_tests::Options),
+    /// Measure what Reprieve costs beside its peers, and print tables
+    Bench(bench::Options),
     /// Write a fixture: the memory files of cgroups, as a tree of plain files
     Capture(capture::Options),
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Test(options) => test::run(&options),
         Chore::Vm(options) => vm::kernel_tests::run(&options),
+        Chore::Bench(options) => bench::run(&options),
         Chore::Capture(options) => capture::run(&options),
     };
     match result {

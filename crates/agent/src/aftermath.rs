@@ -4,79 +4,95 @@ use reprieve_judgement::{
     FirstProcess, Kill, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,
 };
 use reprieve_linux::{Cgroup, CgroupId, CgroupTree, Problems, is_namespace_init, process_stat};
-use reprieve_readings::{Bytes, OomScope, OomVictim, Owner, ProcessId};
+use reprieve_readings::{Bytes, OomScope, OomVictim, Owner};
 use reprieve_report::KillReport;
 
 use crate::containers::oldest_process;
 use crate::node::Node;
 
-/// Reads the cgroup `id` of a victim anew, and finds out what became of its container's first process.
-pub(crate) fn first_process(victim: &OomVictim, id: CgroupId, node: &mut Node) -> FirstProcess {
+/// Looks at a victim. To be called before anything else: some milliseconds later it is gone.
+pub(crate) fn victim_process(victim: &OomVictim, node: &mut Node) -> VictimProcess {
     let mut problems = Problems::default();
-    // First of all, before it is gone.
     let stat = problems.keep(process_stat(&node.roots, victim.pid)).flatten();
-    let process = VictimProcess { pid: victim.pid, start_time: stat.map(|stat| stat.id.start_time) };
-    node.refresh(id);
-    let judged = judge(victim, process, container_of(id, node), node, &mut problems);
     node.problems.take(&problems);
-    judged
+    VictimProcess { pid: victim.pid, start_time: stat.map(|stat| stat.id.start_time) }
 }
 
-fn judge(
-    victim: &OomVictim,
-    process: VictimProcess,
-    container: CgroupId,
-    node: &Node,
-    problems: &mut Problems,
-) -> FirstProcess {
+/// Reads the cgroup `id` of a victim and those above it anew, and finds out what became of its container's first process.
+pub(crate) fn first_process(victim: &OomVictim, process: VictimProcess, id: CgroupId, node: &mut Node) -> FirstProcess {
+    refresh_upwards(id, node);
+    let container = container_of(id, node);
     if dies_as_a_whole(&node.tree, container, victim) {
         return FirstProcess::Killed;
     }
-    let remembered =
-        node.known.first_process(container).map(|id| RememberedProcess { id, running: is_running(id, node, problems) });
-    // Listing a container's processes takes long if they are thousands, and is seldom needed.
-    judge_remembered(process, remembered).unwrap_or_else(|| {
-        let oldest = oldest_process(&node.tree.subtree(container), Some(victim.pid), &node.roots, problems);
-        judge_survivors(process, oldest.map(|id| oldest_survivor(id, node, problems)))
-    })
+    let first = remembered(container, node);
+    judge_remembered(process, first).unwrap_or_else(|| judge_by_survivors(process, container, node))
 }
 
-/// What became of the first process, by what was remembered of it: for a kill whose cgroup was found out only later.
+/// What became of the first process, for a kill whose cgroup was found out only later, or that the log did not name at
+/// all: by what was remembered of it.
 pub(crate) fn first_process_later(kill: &Kill, node: &mut Node) -> FirstProcess {
     let Some(id) = kill.cgroup.as_ref().and_then(|path| node.tree.find(path)).map(Cgroup::id) else {
         return FirstProcess::Unknown;
     };
-    let mut problems = Problems::default();
-    let first = remembered(container_of(id, node), node, &mut problems);
-    node.problems.take(&problems);
-    match (&kill.victim, first) {
-        (Some(victim), _) => {
+    let first = remembered(container_of(id, node), node);
+    match &kill.victim {
+        Some(victim) => {
             let victim = VictimProcess { pid: victim.pid, start_time: None };
             judge_remembered(victim, first).unwrap_or(FirstProcess::Unknown)
         }
-        (None, Some(first)) if first.running => FirstProcess::Survived,
-        (None, _) => FirstProcess::Unknown,
+        // By now every victim is dead: whoever runs survived.
+        None if first.is_some_and(|first| first.running) => FirstProcess::Survived,
+        None => FirstProcess::Unknown,
     }
 }
 
-fn remembered(container: CgroupId, node: &Node, problems: &mut Problems) -> Option<RememberedProcess> {
-    let id = node.known.first_process(container)?;
-    Some(RememberedProcess { id, running: is_running(id, node, problems) })
+/// Listing a container's processes takes long if they are thousands, and is seldom needed: the oldest is remembered.
+fn judge_by_survivors(victim: VictimProcess, container: CgroupId, node: &mut Node) -> FirstProcess {
+    let cgroups = match node.tree.get(container) {
+        Some(cgroup) if Owner::of(cgroup.path()).container.is_some() => node.tree.subtree(container),
+        // Outside of containers, what lies inside is somebody else's.
+        cgroup => cgroup.into_iter().collect(),
+    };
+    let survivor = oldest_process(&cgroups, Some(victim.pid), &node.roots).and_then(|oldest| {
+        let Some(id) = oldest else { return Ok(None) };
+        Ok(Some(OldestSurvivor { id, namespace_init: is_namespace_init(&node.roots, id.pid)? }))
+    });
+    match survivor {
+        Ok(oldest) => {
+            if let Some(oldest) = oldest {
+                node.known.remember(container, oldest.id);
+            }
+            judge_survivors(victim, oldest)
+        }
+        // What could not be read proves nothing.
+        Err(problem) => {
+            node.problems.take_one(problem.to_string());
+            FirstProcess::Unknown
+        }
+    }
 }
 
-fn oldest_survivor(id: ProcessId, node: &Node, problems: &mut Problems) -> OldestSurvivor {
-    OldestSurvivor { id, namespace_init: problems.keep(is_namespace_init(&node.roots, id.pid)).unwrap_or(false) }
+fn remembered(container: CgroupId, node: &mut Node) -> Option<RememberedProcess> {
+    let id = node.known.first_process(container)?;
+    let mut problems = Problems::default();
+    let stat = problems.keep(process_stat(&node.roots, id.pid));
+    node.problems.take(&problems);
+    Some(RememberedProcess { id, running: stat?.is_some_and(|stat| stat.id == id && !stat.ended) })
+}
+
+fn refresh_upwards(id: CgroupId, node: &mut Node) {
+    let mut level = Some(id);
+    while let Some(id) = level {
+        node.refresh(id);
+        level = node.tree.get(id).and_then(Cgroup::parent);
+    }
 }
 
 /// The cgroup of the container that `id` is in, or `id` itself outside of containers.
 fn container_of(id: CgroupId, node: &Node) -> CgroupId {
     let root = node.tree.get(id).and_then(|cgroup| Owner::of(cgroup.path()).container_root);
     root.and_then(|root| node.tree.find(&root)).map_or(id, Cgroup::id)
-}
-
-fn is_running(process: ProcessId, node: &Node, problems: &mut Problems) -> bool {
-    let stat = problems.keep(process_stat(&node.roots, process.pid)).flatten();
-    stat.is_some_and(|stat| stat.id == process && !stat.ended)
 }
 
 /// Whether the kill takes the whole container. For all but the first victim the kernel's log says which cgroup dies. For

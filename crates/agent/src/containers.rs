@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use reprieve_linux::{Cgroup, CgroupId, CgroupTree, Problems, Roots, process_stat};
+use reprieve_linux::{Cgroup, CgroupId, CgroupTree, Problems, ReadError, Roots, process_stat};
 use reprieve_readings::{CgroupPath, Owner, ProcessId};
 use reprieve_report::CgroupLabels;
 
@@ -29,6 +29,13 @@ impl KnownCgroups {
         self.get(id)?.first_process
     }
 
+    /// Remembers the oldest process that is left, where the first had ended before: it stands for the first from then on.
+    pub(crate) fn remember(&mut self, id: CgroupId, first: ProcessId) {
+        if let Some(known) = self.0.get_mut(&id) {
+            known.first_process = Some(first);
+        }
+    }
+
     pub(crate) fn forget(&mut self, id: CgroupId) {
         self.0.remove(&id);
     }
@@ -41,7 +48,7 @@ impl KnownCgroups {
             // A runtime makes the cgroup first and puts the process in later. Looking again after 1, 2, 4, 8 … scans
             // finds it soon, and costs nothing for the cgroups that stay empty.
             if known.first_process.is_none() && known.scans.is_power_of_two() && known.has_first_process(cgroup) {
-                known.first_process = oldest_process(&tree.subtree(cgroup.id()), None, roots, problems);
+                known.first_process = problems.keep(oldest_process(&tree.subtree(cgroup.id()), None, roots)).flatten();
             }
         }
     }
@@ -64,20 +71,19 @@ impl KnownCgroup {
     }
 }
 
-/// The process of these cgroups that has run longest, one apart. Processes that end meanwhile are normal.
+/// The process of these cgroups that has run longest, one apart. Processes that end meanwhile are normal; one that can't
+/// be looked at leaves the question open.
 pub(crate) fn oldest_process(
     cgroups: &[&Cgroup],
     apart: Option<u32>,
     roots: &Roots,
-    problems: &mut Problems,
-) -> Option<ProcessId> {
+) -> Result<Option<ProcessId>, ReadError> {
     let mut oldest: Option<ProcessId> = None;
     for cgroup in cgroups {
-        for pid in problems.keep(cgroup.processes()).unwrap_or_default() {
-            let stat = problems.keep(process_stat(roots, pid)).flatten();
-            let running = stat.filter(|stat| !stat.ended && apart != Some(pid)).map(|stat| stat.id);
+        for pid in cgroup.processes()?.into_iter().filter(|&pid| apart != Some(pid)) {
+            let running = process_stat(roots, pid)?.filter(|stat| !stat.ended).map(|stat| stat.id);
             oldest = oldest.into_iter().chain(running).min_by_key(|id| (id.start_time, id.pid));
         }
     }
-    oldest
+    Ok(oldest)
 }

@@ -1,12 +1,21 @@
 //! The agent's HTTP: `/metrics` for Prometheus, `/healthz` and `/readyz` for the kubelet's probes.
 
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::Listener;
 use reprieve_report::{ExpositionFormat, expose};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::shared::Shared;
 
@@ -17,7 +26,65 @@ pub(crate) async fn serve(listener: TcpListener, shared: Shared) -> std::io::Res
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(shared);
-    axum::serve(listener, router).await
+    axum::serve(LimitedListener::new(listener), router).await
+}
+
+/// Accepts a bounded number of connections at a time: each may hold a whole answer, and takes a descriptor.
+struct LimitedListener {
+    listener: TcpListener,
+    free: Arc<Semaphore>,
+}
+
+impl LimitedListener {
+    /// Enough for a few scrapers and the kubelet's probes.
+    const CONNECTIONS: usize = 32;
+
+    fn new(listener: TcpListener) -> Self {
+        LimitedListener { listener, free: Arc::new(Semaphore::new(Self::CONNECTIONS)) }
+    }
+}
+
+impl Listener for LimitedListener {
+    type Io = LimitedStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        // The semaphore is never closed; if it were, the bound would be gone and nothing else.
+        let place = Arc::clone(&self.free).acquire_owned().await.ok();
+        // Waits and tries again where the system refuses, for want of descriptors for example.
+        let (stream, address) = Listener::accept(&mut self.listener).await;
+        (LimitedStream { stream, _place: place }, address)
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection that gives its place back when it ends.
+struct LimitedStream {
+    stream: TcpStream,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl AsyncRead for LimitedStream {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for LimitedStream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, from)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
 }
 
 async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {

@@ -3,12 +3,13 @@
 //! Which kills there were is for the ledger in `judgement` to say; this gathers what it needs, at once, because a dying
 //! process can be looked at for some milliseconds only.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use reprieve_judgement::{FirstProcess, Kill, KillLedger, Place};
 use reprieve_linux::{Cgroup, CgroupId, EventsWatch, KmsgEvent, KmsgReader, ScanSummary, in_first_pid_namespace};
-use reprieve_readings::{CgroupPath, CgroupVersion, KmsgRecord, OomKillReader, OomVictim};
+use reprieve_readings::{CgroupInode, CgroupPath, CgroupVersion, KmsgRecord, OomKillReader, OomVictim};
 use reprieve_report::KillCounts;
 use rustix::event::{PollFd, PollFlags};
 
@@ -29,6 +30,8 @@ pub(crate) struct KillWatch {
     scanned_before: bool,
     reported: KillCounts,
     overruns: u64,
+    // A victim was named whose cgroup the counters must tell: they have risen, for the kernel counts before it prints.
+    place_wanted: bool,
 }
 
 /// What a read of the kernel's log gave.
@@ -39,14 +42,15 @@ enum Read {
 }
 
 impl KillWatch {
-    /// How long a counted kill waits for its name. The kernel prints the name right after it counts.
+    /// How long a counted kill waits for its name, which the kernel prints right after it counts; and where the log can't
+    /// be read, how long a victim may take to die before it is looked at who survived.
     const PATIENCE: Duration = Duration::from_secs(1);
 
     /// Records of the kernel's log to take before it is time to look at something else.
     const RECORDS_AT_ONCE: usize = 1000;
 
     /// Opens what tells of kills, and says once what can't be seen and what would change that.
-    pub(crate) fn open(node: &mut Node, format: LogFormat) -> Self {
+    pub(crate) fn open(node: &Node, format: LogFormat) -> Self {
         let kmsg = open_kmsg();
         let events = open_events(node);
         let pids_are_global = in_first_pid_namespace(&node.roots);
@@ -56,18 +60,18 @@ impl KillWatch {
                  be unknown; share the host's (Kubernetes: hostPID: true)"
             );
         }
-        let patience = if kmsg.is_some() { Self::PATIENCE } else { Duration::ZERO };
         KillWatch {
             format,
             kmsg,
             events,
             reader: OomKillReader::new(),
-            ledger: KillLedger::new(patience),
+            ledger: KillLedger::new(Self::PATIENCE),
             pids_are_global,
             clock: Instant::now(),
             scanned_before: false,
             reported: KillCounts::default(),
             overruns: 0,
+            place_wanted: false,
         }
     }
 
@@ -102,7 +106,7 @@ impl KillWatch {
     pub(crate) fn take(&mut self, node: &mut Node) {
         self.take_counters(node);
         self.take_kernel_log(node);
-        if self.ledger.lacks_places() && self.scanned_before {
+        if std::mem::take(&mut self.place_wanted) && self.scanned_before {
             node.tree.refresh_kill_counters();
             self.count_all(node);
         }
@@ -111,8 +115,15 @@ impl KillWatch {
 
     /// Takes the counters of all cgroups after a scan, and watches the new ones.
     pub(crate) fn take_scan(&mut self, summary: &ScanSummary, node: &mut Node) {
+        // A cgroup of v1 that was renamed is another one by its path, and the same by its inode.
+        let there: HashSet<CgroupInode> = match summary.removed.is_empty() {
+            true => HashSet::new(),
+            false => node.tree.iter().map(Cgroup::inode).collect(),
+        };
         for (id, inode) in &summary.removed {
-            self.ledger.forget(*inode);
+            if !there.contains(inode) {
+                self.ledger.forget(*inode);
+            }
             if let Some(events) = &mut self.events {
                 events.remove(*id);
             }
@@ -149,24 +160,18 @@ impl KillWatch {
     fn take_counters(&mut self, node: &mut Node) {
         let Some(events) = &mut self.events else { return };
         match events.changes() {
-            Ok(changes) => {
-                for id in changes.cgroups {
+            Ok(changed) => {
+                for id in changed {
+                    node.tree.refresh_kill_counter(id);
                     self.take_counter(id, node);
                 }
-                // After an overflow, the next scan reads all counters anyway.
             }
             Err(errno) => node.problems.take_one(format!("inotify: {errno}: kills are noticed by the next scan only")),
         }
     }
 
-    /// Reads a cgroup now and takes its counter. Before the first scan is done there is nothing to compare it with.
-    fn take_counter(&mut self, id: CgroupId, node: &mut Node) {
-        if node.refresh(id) {
-            self.take_counter_as_read(id, node);
-        }
-    }
-
-    fn take_counter_as_read(&mut self, id: CgroupId, node: &Node) {
+    /// Takes a cgroup's counter as read. Before the first scan is done there is nothing to compare it with.
+    fn take_counter(&mut self, id: CgroupId, node: &Node) {
         if let Some(cgroup) = node.tree.get(id).filter(|_| self.scanned_before)
             && let Some(kills) = cgroup.memory().oom_kills()
         {
@@ -208,10 +213,13 @@ impl KillWatch {
     }
 
     fn take_victim(&mut self, victim: OomVictim, node: &mut Node) {
+        // First of all, before it is gone.
+        let process = aftermath::victim_process(&victim, node);
         let cgroup = self.cgroup_of(&victim, node);
+        self.place_wanted |= cgroup.is_none();
         let id = cgroup.as_ref().or(victim.oom_group.as_ref()).and_then(|path| node.tree.look_up(path));
         let first_process = match id {
-            Some(id) if self.pids_are_global => aftermath::first_process(&victim, id, node),
+            Some(id) if self.pids_are_global => aftermath::first_process(&victim, process, id, node),
             _ => FirstProcess::Unknown,
         };
         let place = cgroup.map(|path| {
@@ -220,7 +228,7 @@ impl KillWatch {
         });
         let kill = self.ledger.name(victim, place, first_process, self.clock.elapsed());
         if let Some(id) = id {
-            self.take_counter_as_read(id, node);
+            self.take_counter(id, node);
         }
         if let Some(kill) = kill {
             self.report(kill, node);
@@ -234,9 +242,14 @@ impl KillWatch {
             return Some(cgroup.clone());
         }
         let listed = self.pids_are_global.then(|| node.memory_cgroup_of(victim.pid)).flatten();
-        // v1 books a process that has ended to the root.
-        let ended = |cgroup: &CgroupPath| node.tree.version() == CgroupVersion::V1 && cgroup.is_root();
-        listed.filter(|cgroup| !ended(cgroup)).or_else(|| {
+        // v1 books a process that has ended to the root. v2 marks a cgroup that is gone. A cgroup outside of our namespace
+        // has no name that others would know.
+        let useless = |cgroup: &CgroupPath| {
+            (node.tree.version() == CgroupVersion::V1 && cgroup.is_root())
+                || cgroup.as_bytes().ends_with(b" (deleted)")
+                || cgroup.leaves_namespace()
+        };
+        listed.filter(|cgroup| !useless(cgroup)).or_else(|| {
             let dying = node.tree.look_up(victim.oom_group.as_ref()?)?;
             node.tree.get(dying).filter(|cgroup| cgroup.children().is_empty()).map(|cgroup| cgroup.path().clone())
         })

@@ -51,15 +51,15 @@ pub fn run(options: &AgentOptions) -> Result<()> {
     log::start(options.log_format);
     let shared = Shared::new(options.interval);
     let watch = NodeWatch::open(options, shared.clone())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("can't start")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start")?;
     runtime.block_on(async {
         let listener = TcpListener::bind(options.listen)
             .await
             .with_context(|| format!("can't listen on {}; choose another address with --listen", options.listen))?;
         let address = listener.local_addr().context("can't tell the address listened on")?;
-        tracing::info!(%address, interval = ?options.interval, "reprieve agent is up: metrics at http://{address}/metrics");
         let mut terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for SIGINT")?;
+        tracing::info!(%address, interval = ?options.interval, "reprieve agent is up: metrics at http://{address}/metrics");
         let watch_ended = start_watch(watch)?;
         tokio::select! {
             served = http::serve(listener, shared) => served.context("HTTP server failed"),

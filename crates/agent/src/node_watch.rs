@@ -48,9 +48,9 @@ impl NodeWatch {
         tracing::info!(%directory, version = ?controller.version, "found memory cgroups");
         let tree = CgroupTree::open(&controller, DescriptorBudget::new(options.open_files))
             .context("can't open the memory cgroups")?;
-        let mut node = Node { roots: options.roots.clone(), tree, known: KnownCgroups::default(), problems: named };
+        let node = Node { roots: options.roots.clone(), tree, known: KnownCgroups::default(), problems: named };
         // Before the first scan, so that no kill falls between what was counted then and what is listened to.
-        let kills = KillWatch::open(&mut node, options.log_format);
+        let kills = KillWatch::open(&node, options.log_format);
         Ok(NodeWatch { interval: options.interval, node, kills, shared, scans: 0 })
     }
 

@@ -45,3 +45,22 @@ impl Shared {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scans_are_stale_when_the_last_one_or_the_start_is_too_long_ago() {
+        let shared = Shared::new(Duration::from_secs(1));
+        assert!(!shared.is_stale(), "half a minute is allowed");
+        let impatient = Shared { stale_after: Duration::ZERO, ..shared };
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(impatient.is_stale(), "no scan since the start");
+        impatient.publish(Snapshot::default());
+        let patient = Shared { stale_after: Duration::from_secs(30), ..impatient.clone() };
+        assert!(!patient.is_stale());
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(impatient.is_stale(), "no scan since the last");
+    }
+}

@@ -106,7 +106,7 @@ impl Arguments {
                 if error.use_stderr() { ExitCode::Failure } else { ExitCode::Success }
             }
             _ => {
-                eprintln!("reprieve: {}; see 'reprieve --help'", one_line(&error));
+                crate::complain(&format!("{}; see 'reprieve --help'", one_line(&error)));
                 ExitCode::Failure
             }
         })

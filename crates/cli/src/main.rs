@@ -4,6 +4,7 @@ mod arguments;
 mod commands;
 mod exit_code;
 
+use std::io::{self, Write};
 use std::process;
 
 use crate::arguments::Arguments;
@@ -18,13 +19,18 @@ fn main() -> process::ExitCode {
         Ok(()) => ExitCode::Success.into(),
         Err(error) if is_closed_pipe(&error) => ExitCode::Success.into(),
         Err(error) => {
-            eprintln!("reprieve: {error:#}");
+            complain(&format!("{error:#}"));
             ExitCode::Failure.into()
         }
     }
 }
 
+/// Says on stderr what went wrong. If nobody can read that, so be it.
+fn complain(what: &str) {
+    let _ = writeln!(io::stderr(), "reprieve: {what}");
+}
+
 /// Whoever read our output has seen enough (`reprieve free | head -1`): no failure.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

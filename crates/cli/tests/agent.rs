@@ -9,8 +9,8 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Agent, reprieve};
-use reprieve_lab::Captured;
+use common::{Agent, PATIENCE, reprieve};
+use reprieve_lab::{Captured, wait_for};
 
 const HOSTILE: &[u8] = b"a\x1b[31m\n\"b\\c\xff";
 const HOSTILE_LABEL: &str = r#"cgroup="/a\\x1b[31m\\n\"b\\\\c\\xff""#;
@@ -43,7 +43,7 @@ fn metrics_tell_of_every_cgroup() {
     let of_pod = |name: &str| agent.sample(&format!("reprieve_cgroup_{name}{pod_labels}}}"));
     assert_eq!(of_pod("memory_limit_bytes"), Some(4_194_304.0));
     assert_eq!(of_pod("memory_usage_bytes"), Some(1_048_576.0));
-    assert_eq!(of_pod("memory_working_set_bytes"), Some(1_048_576.0 - 131_072.0));
+    assert_eq!(of_pod("memory_working_set_bytes"), Some(1_048_576.0 - 196_608.0));
     assert_eq!(of_pod("memory_reclaimable_bytes"), Some(262_144.0));
     assert_eq!(of_pod("memory_available_bytes"), Some(4_194_304.0 - 1_048_576.0 + 262_144.0));
     assert_eq!(of_pod("oom_kills_total"), Some(2.0));
@@ -89,6 +89,26 @@ fn a_problem_is_named_once() {
         r#"/system.slice/broken.service/memory.max: expected `max` or a number of bytes, found "\x1b]0;owned\x07""#
     ));
     assert!(!log.chars().any(|character| character.is_control() && character != '\n'), "{log:?}");
+}
+
+#[test]
+fn a_counter_that_rises_is_told_and_history_is_not() {
+    let captured = hostile();
+    let agent = start(&captured);
+    // Made elsewhere and moved into place whole, so that no scan sees another count before.
+    let made = captured.sound_cgroup(b"../made").unwrap();
+    fs::write(made.join("memory.events.local"), "low 0\nhigh 0\nmax 9\noom 5\noom_kill 5\n").unwrap();
+    fs::rename(made, captured.sys().join("fs/cgroup/counted")).unwrap();
+    // The kernel's log is this machine's own, so kills elsewhere may be told too.
+    let told = agent.wait_for_line(|line| {
+        let cgroup = line["cgroup"].as_str().unwrap_or_default();
+        assert!(!cgroup.starts_with("/kubepods.slice/"), "those two were before: {line}");
+        cgroup == "/counted"
+    });
+    assert_eq!(told.expect("it is told")["count"], 5);
+    let series = "reprieve_reported_kills_total{visibility=\"unknown\"}";
+    wait_for(PATIENCE, || agent.sample(series).filter(|&kills| kills >= 5.0))
+        .expect("the next scan's metrics count all five");
 }
 
 #[test]

@@ -241,6 +241,7 @@ fn kills_that_the_kernel_does_not_report_in_full_are_told_in_their_cgroup_at_onc
     let Some(lab) = open_lab("storm") else { return };
     let cgroup = container(&lab, LIMIT);
     let path = lab.path_of(&cgroup);
+    lab.limit(cgroup.parent().unwrap(), 8 * LIMIT).unwrap();
     let agent = Agent::start(|command| {
         command.args(["--interval", "1h"]);
     });
@@ -249,6 +250,10 @@ fn kills_that_the_kernel_does_not_report_in_full_are_told_in_their_cgroup_at_onc
     let _first = Running(lab.spawn(&cgroup, &mut shell(&script)).unwrap());
     let kills: Vec<Value> = (0..KILLS).map(|_| wait_for_kill(&agent, &path)).collect();
     assert!(kills.iter().all(|kill| kill["name"] == "tail" && kill["cgroup_certain"] == true), "{kills:#?}");
+    assert!(
+        kills.iter().all(|kill| kill["limited_cgroup"] == path.as_str()),
+        "not the pod's, which is far: {kills:#?}"
+    );
     let unreported = kills.iter().filter(|kill| kill["usage_after_bytes"].is_u64()).count();
     assert!(unreported > 0, "the rate limit was not reached: {kills:#?}");
     assert_eq!(lab.oom_kills(&cgroup).unwrap(), KILLS as u64);

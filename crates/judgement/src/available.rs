@@ -4,7 +4,7 @@
 //! is free is the limit less the usage, and what can be reclaimed comes on top: clean page cache and reclaimable slab.
 //! The tightest level decides. Every subtraction is clamped: usage can exceed a limit, and statistics lag.
 
-use reprieve_readings::{Bytes, CgroupMemory, Meminfo};
+use reprieve_readings::{Bytes, CgroupMemory, Limit, Meminfo};
 
 /// How much is left, and what sets the bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,18 +22,27 @@ pub enum Binding {
     Node,
     /// The limit of a cgroup: 0 for the innermost level, 1 for the one that holds it, and so on.
     Level(usize),
+    /// The limit of a cgroup above all that can be seen, which only v1 tells of. What others use of it can't be told, so
+    /// less may be left.
+    Hidden,
 }
 
 /// Judges a cgroup by its `levels`, from itself up to the topmost that can be seen.
 /// `None` where neither a level nor the machine tells.
 pub fn judge_available<'a>(levels: impl IntoIterator<Item = &'a CgroupMemory>, node: &Meminfo) -> Option<Available> {
-    let levels = levels.into_iter().enumerate();
-    let bounds = levels.filter_map(|(level, memory)| Some((judge_level(memory, node)?, Binding::Level(level))));
+    let levels: Vec<&CgroupMemory> = levels.into_iter().collect();
+    let bounds = levels
+        .iter()
+        .enumerate()
+        .filter_map(|(level, memory)| Some((judge_level(memory, memory.max?, node)?, Binding::Level(level))));
+    let hidden =
+        levels.last().and_then(|top| Some((judge_level(top, top.stat?.hierarchical_limit?, node)?, Binding::Hidden)));
     // Of equal bounds the innermost is named.
     node.available
         .map(|bytes| (bytes, Binding::Node))
         .into_iter()
         .chain(bounds)
+        .chain(hidden)
         .reduce(|tightest, bound| if bound.0 < tightest.0 { bound } else { tightest })
         .map(|(bytes, binding)| Available { bytes, binding })
 }
@@ -41,15 +50,15 @@ pub fn judge_available<'a>(levels: impl IntoIterator<Item = &'a CgroupMemory>, n
 /// Judges a cgroup by its own level and by what is available to the cgroup that holds it.
 /// For whoever walks a whole tree from the top down; the topmost is held by the machine and its `MemAvailable`.
 pub fn judge_within(outer: Option<Bytes>, memory: &CgroupMemory, node: &Meminfo) -> Option<Bytes> {
-    match (outer, judge_level(memory, node)) {
+    match (outer, memory.max.and_then(|max| judge_level(memory, max, node))) {
         (Some(outer), Some(level)) => Some(outer.min(level)),
         (outer, level) => outer.or(level),
     }
 }
 
 /// What one level leaves: nothing is said where it has no limit that the machine could reach, or its usage is unknown.
-fn judge_level(memory: &CgroupMemory, node: &Meminfo) -> Option<Bytes> {
-    let limit = memory.max?.below(node.total.unwrap_or(Bytes::new(u64::MAX))).bytes()?;
+fn judge_level(memory: &CgroupMemory, max: Limit, node: &Meminfo) -> Option<Bytes> {
+    let limit = max.below(node.total.unwrap_or(Bytes::new(u64::MAX))).bytes()?;
     let usage = memory.usage?;
     let reclaimable = memory.stat.and_then(|stat| stat.reclaimable()).unwrap_or_default();
     // What can be reclaimed is part of what is used: more would be a lagging statistic.
@@ -59,7 +68,7 @@ fn judge_level(memory: &CgroupMemory, node: &Meminfo) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use reprieve_readings::{Limit, MemoryStat};
+    use reprieve_readings::MemoryStat;
 
     use super::*;
 
@@ -96,6 +105,19 @@ mod tests {
     #[test]
     fn a_limit_that_the_machine_can_t_reach_does_not_bind() {
         check(&[at(20_000, 0, 0)], node(10_000, 9_000), 9_000, Binding::Node);
+    }
+
+    #[test]
+    fn a_limit_hidden_above_the_topmost_level_binds() {
+        let mut inner = at(1000, 400, 100);
+        let mut top = level(Limit::Max, 500, 100);
+        for memory in [&mut inner, &mut top] {
+            memory.stat.as_mut().unwrap().hierarchical_limit = Some(Limit::At(Bytes::new(600)));
+        }
+        check(&[inner, top], node(10_000, 9_000), 200, Binding::Hidden);
+        // Its own limit, which v1 repeats there, is no hidden one.
+        inner.stat.as_mut().unwrap().hierarchical_limit = inner.max;
+        check(&[inner], node(10_000, 9_000), 700, Binding::Level(0));
     }
 
     #[test]

@@ -72,8 +72,7 @@ impl KillLedger {
     /// A counter that has not risen after so long won't: its cgroup is gone, or its kernel doesn't count.
     const FORGET_UNCOUNTED: Duration = Duration::from_secs(30);
 
-    /// An empty ledger. A rise waits at most `patience` for its victim's name, and a name for its cgroup: nothing, where
-    /// the kernel's log can't be read.
+    /// An empty ledger. A rise waits at most `patience` for its victim's name, and a name for its cgroup.
     pub fn new(patience: Duration) -> Self {
         KillLedger {
             patience,
@@ -87,6 +86,8 @@ impl KillLedger {
     /// Takes a counter as it stood when watching began: kills before that are history.
     pub fn begin(&mut self, cgroup: CgroupInode, kills: u64) {
         self.counted.insert(cgroup, kills);
+        // What the log named before is in that count.
+        self.uncounted.remove(&cgroup);
     }
 
     /// Takes the counter of a cgroup. One that was not there before starts from zero.
@@ -154,22 +155,19 @@ impl KillLedger {
         told
     }
 
-    /// Whether a victim waits for its cgroup: its counter has risen, for the kernel counts before it prints.
-    pub fn lacks_places(&self) -> bool {
-        !self.unplaced.is_empty()
-    }
-
     /// Whether something waits for `settle`.
     pub fn is_waiting(&self) -> bool {
         !self.unnamed.is_empty() || !self.unplaced.is_empty()
     }
 
     /// Gives victims without a cgroup to rises without a victim, oldest to oldest. It is certain if all rises are of one
-    /// cgroup.
+    /// cgroup and are as many as the victims.
     fn place(&mut self, told: &mut Vec<Kill>) {
         let mut cgroups = self.unnamed.iter().map(|rise| &rise.cgroup);
         let first = cgroups.next();
-        let certain = cgroups.all(|cgroup| Some(cgroup) == first);
+        let of_one = cgroups.all(|cgroup| Some(cgroup) == first);
+        let rises: u64 = self.unnamed.iter().map(|rise| rise.count).sum();
+        let certain = of_one && rises == self.unplaced.len() as u64;
         while let Some(rise) = self.unnamed.front_mut() {
             let Some(unplaced) = self.unplaced.pop_front() else { break };
             told.extend(unplaced.told(Some(rise.cgroup.path.clone()), certain));

@@ -61,4 +61,4 @@ impl Captured {
     }
 }
 
-const STAT: &str = "anon 786432\nfile 262144\nfile_dirty 0\ninactive_file 131072\nactive_file 131072\n";
+const STAT: &str = "anon 786432\nfile 262144\nfile_dirty 0\ninactive_file 196608\nactive_file 65536\n";

@@ -297,7 +297,7 @@ impl Source {
             }
             read => read?,
         };
-        let keep = file.pace == Pace::Fast && budget.take();
+        let keep = file.pace == Pace::Fast && budget.take_file();
         *self = if keep { Source::Open(opened) } else { Source::Closed };
         Ok(Some(text))
     }

@@ -6,37 +6,56 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// How many more of the small files may be kept open.
+/// How many more cgroups and files of theirs may be kept open.
 #[derive(Debug)]
 pub struct DescriptorBudget {
-    left: usize,
+    files: usize,
+    directories: usize,
 }
 
 impl DescriptorBudget {
-    /// A budget of `most` descriptors, but no more than half of what the process may open: the rest is for
-    /// directories, sockets and the moment.
+    /// Descriptors left to everything else: sockets, the kernel's log, the files of the moment.
+    const RESERVE: usize = 128;
+
+    /// A budget of `most` files, but no more than half of what the process may open. The rest, some apart, is for the
+    /// directories: each cgroup takes one.
     pub fn new(most: usize) -> Self {
         let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let half = usize::try_from(allowed / 2).unwrap_or(usize::MAX);
-        DescriptorBudget { left: most.min(half) }
+        let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
+        let files = most.min(allowed / 2);
+        DescriptorBudget { files, directories: (allowed - files).saturating_sub(Self::RESERVE) }
     }
 
     /// A budget for reading once: nothing is kept open.
     pub(crate) fn none() -> Self {
-        DescriptorBudget { left: 0 }
+        DescriptorBudget { files: 0, directories: 0 }
     }
 
-    /// Takes one descriptor out of the budget; `false` where none is left.
-    pub(crate) fn take(&mut self) -> bool {
-        let enough = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        enough
+    /// Takes one file out of the budget; `false` where none is left.
+    pub(crate) fn take_file(&mut self) -> bool {
+        take(&mut self.files)
     }
 
-    /// Puts `count` descriptors back.
-    pub(crate) fn give_back(&mut self, count: usize) {
-        self.left = self.left.saturating_add(count);
+    /// Takes one directory out of the budget; `false` where none is left.
+    pub(crate) fn take_directory(&mut self) -> bool {
+        take(&mut self.directories)
     }
+
+    /// Puts `count` files back.
+    pub(crate) fn give_back_files(&mut self, count: usize) {
+        self.files = self.files.saturating_add(count);
+    }
+
+    /// Puts a directory back.
+    pub(crate) fn give_back_directory(&mut self) {
+        self.directories = self.directories.saturating_add(1);
+    }
+}
+
+fn take(left: &mut usize) -> bool {
+    let enough = *left > 0;
+    *left = left.saturating_sub(1);
+    enough
 }
 
 /// Raises the number of files that this process may open as far as its hard limit allows, and returns that number.

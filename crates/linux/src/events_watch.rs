@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 
 use crate::error::ReadError;
@@ -19,15 +19,6 @@ pub struct EventsWatch {
     queue: OwnedFd,
     cgroups: HashMap<i32, CgroupId>,
     watches: HashMap<CgroupId, i32>,
-}
-
-/// What the queue held.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Cgroups whose counters changed, each once.
-    pub cgroups: Vec<CgroupId>,
-    /// The queue overflowed: any other cgroup's may have changed too.
-    pub overflowed: bool,
 }
 
 impl EventsWatch {
@@ -63,24 +54,24 @@ impl EventsWatch {
         }
     }
 
-    /// Takes what the queue holds, without waiting.
-    pub fn changes(&mut self) -> Result<Changes, Errno> {
-        let mut changes = Changes::default();
+    /// The cgroups whose counters changed since last asked, each once, without waiting. If the queue overflowed some are
+    /// missing, and the next scan finds them.
+    pub fn changes(&mut self) -> Result<Vec<CgroupId>, Errno> {
+        let mut changed = Vec::new();
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.queue, &mut buffer);
         loop {
             match reader.next() {
-                Ok(event) if event.events().contains(ReadFlags::QUEUE_OVERFLOW) => changes.overflowed = true,
-                // Also meets the notice that a watch has ended, whose cgroup is then unknown here.
-                Ok(event) => changes.cgroups.extend(self.cgroups.get(&event.wd())),
+                // Also meets the notices of an overflow, and that a watch has ended, whose cgroup is then unknown here.
+                Ok(event) => changed.extend(self.cgroups.get(&event.wd())),
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno),
             }
         }
-        changes.cgroups.sort_unstable();
-        changes.cgroups.dedup();
-        Ok(changes)
+        changed.sort_unstable();
+        changed.dedup();
+        Ok(changed)
     }
 }
 

@@ -33,8 +33,10 @@ impl Failure {
 impl Buffer {
     /// A little more than a `memory.stat` needs today.
     const START: usize = 8 * 1024;
-    /// The largest file that is read, such as the `cgroup.procs` of a hundred thousand processes. More is no kernel's.
-    const LARGEST: usize = 1024 * 1024;
+    /// The largest record that is read. More is no kernel's.
+    const LARGEST_RECORD: usize = 1024 * 1024;
+    /// The largest list that is read: the `cgroup.procs` of millions of processes, the mountinfo of ten thousand containers.
+    const LARGEST_LIST: usize = 64 * 1024 * 1024;
 
     pub(crate) fn new() -> Self {
         Buffer(vec![0; Self::START])
@@ -48,7 +50,7 @@ impl Buffer {
             if length < self.0.len() {
                 return Ok(self.0.get(..length).unwrap_or_default());
             }
-            self.grow()?;
+            self.grow(Self::LARGEST_RECORD)?;
         }
     }
 
@@ -57,7 +59,7 @@ impl Buffer {
         let mut length = 0;
         loop {
             if length == self.0.len() {
-                self.grow()?;
+                self.grow(Self::LARGEST_LIST)?;
             }
             let rest = self.0.get_mut(length..).unwrap_or_default();
             match retry_interrupted(|| io::pread(&file, &mut *rest, length as u64)).map_err(Failure::Io)? {
@@ -67,8 +69,8 @@ impl Buffer {
         }
     }
 
-    fn grow(&mut self) -> Result<(), Failure> {
-        if self.0.len() >= Self::LARGEST {
+    fn grow(&mut self, most: usize) -> Result<(), Failure> {
+        if self.0.len() >= most {
             return Err(Failure::TooLarge);
         }
         self.0.resize(self.0.len() * 2, 0);

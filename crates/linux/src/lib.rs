@@ -21,7 +21,7 @@ mod tree;
 pub use controller::{ControllerError, MemoryController};
 pub use descriptors::{DescriptorBudget, raise_descriptor_limit};
 pub use error::{Problems, ReadError};
-pub use events_watch::{Changes, EventsWatch};
+pub use events_watch::EventsWatch;
 pub use kmsg::{KmsgError, KmsgEvent, KmsgReader};
 pub use levels::read_levels;
 pub use node::{NodeReading, read_node};

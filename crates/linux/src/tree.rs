@@ -8,6 +8,8 @@ use std::ops::Bound;
 
 use reprieve_readings::{CgroupInode, CgroupPath, CgroupVersion, MemoryFile};
 
+use rustix::io::Errno;
+
 use crate::cgroup::Which;
 pub use crate::cgroup::{Cgroup, CgroupId};
 use crate::controller::MemoryController;
@@ -143,6 +145,14 @@ impl CgroupTree {
         cgroup.read_files(Which::All, self.files, &mut self.buffer, &mut self.budget, problems).is_ok()
     }
 
+    /// Reads of one cgroup only how many of its processes were killed. (v2's notices come for other counters too, a
+    /// hundred times a second where a cgroup is at its limit.)
+    pub fn refresh_kill_counter(&mut self, id: CgroupId) {
+        if let Some(cgroup) = self.cgroups.get_mut(&id) {
+            cgroup.read_kill_counter(self.files, &mut self.buffer, &mut self.budget);
+        }
+    }
+
     /// Reads of every cgroup known so far only how many of its processes were killed: a tenth of a scan.
     pub fn refresh_kill_counters(&mut self) {
         for cgroup in self.cgroups.values_mut() {
@@ -184,7 +194,7 @@ impl CgroupTree {
         if read.is_err() || cgroup.memory.usage.is_none() {
             // Gone, or the memory controller was switched off or is not yet on for it. (v2's root never tells its usage.)
             let open = cgroup.forget_files();
-            self.budget.give_back(open);
+            self.budget.give_back_files(open);
             if !self.is_there(id) {
                 return self.remove_and_list_parent(id);
             }
@@ -243,14 +253,20 @@ impl CgroupTree {
 
     fn open_child(&mut self, parent: CgroupId, name: &[u8]) {
         let Some(cgroup) = self.cgroups.get(&parent) else { return };
-        match cgroup.open_child(CgroupId(self.next_id), name, self.files) {
+        let opened = if self.budget.take_directory() {
+            let child = cgroup.open_child(CgroupId(self.next_id), name, self.files);
+            child.inspect_err(|_| self.budget.give_back_directory())
+        } else {
+            Err(Errno::MFILE)
+        };
+        match opened {
             Ok(child) => {
                 self.next_id += 1;
                 self.pass.summary.appeared.push(child.id);
                 self.insert(child);
             }
             // Removed since it was listed.
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NODEV) => {}
+            Err(Errno::NOENT | Errno::NODEV) => {}
             Err(errno) => {
                 let path = cgroup.file(&String::from_utf8_lossy(name));
                 self.pass.summary.problems.push(ReadError::io(path, errno));
@@ -283,7 +299,8 @@ impl CgroupTree {
         let mut going = vec![id];
         while let Some(id) = going.pop() {
             let Some(mut cgroup) = self.cgroups.remove(&id) else { continue };
-            self.budget.give_back(cgroup.forget_files());
+            self.budget.give_back_files(cgroup.forget_files());
+            self.budget.give_back_directory();
             going.append(&mut cgroup.children);
             if self.by_path.get(&cgroup.path) == Some(&id) {
                 self.by_path.remove(&cgroup.path);

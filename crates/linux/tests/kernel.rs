@@ -165,8 +165,8 @@ fn a_real_kill_is_counted_logged_and_signalled() {
     });
     assert!(logged.is_some(), "the kernel's log names the victim");
     if lab.version() == Version::V2 {
-        let changes = wait_for(limit, || Some(watch.changes().unwrap()).filter(|changes| !changes.cgroups.is_empty()));
-        assert_eq!(changes.expect("inotify tells").cgroups, [id]);
+        let changes = wait_for(limit, || Some(watch.changes().unwrap()).filter(|changed| !changed.is_empty()));
+        assert_eq!(changes.expect("inotify tells"), [id]);
     }
     let mut problems = Problems::default();
     assert!(tree.refresh(id, &mut problems));

@@ -42,7 +42,7 @@ pub struct CgroupMemory {
     pub stat: Option<MemoryStat>,
     /// v2 `memory.events`: of it and everything below it, cgroups that are gone included.
     pub events: Option<MemoryEvents>,
-    /// v2 `memory.events.local` (Linux 5.2): of it alone.
+    /// v2 `memory.events.local` (Linux 5.3): of it alone.
     pub events_local: Option<MemoryEvents>,
     /// v1 `memory.oom_control`.
     pub oom_control: Option<OomControl>,

@@ -50,7 +50,7 @@ fn split_at_special(text: &str) -> Option<(&str, char)> {
 fn is_special(character: char) -> bool {
     character == '\\'
         || character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(character, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -73,7 +73,7 @@ mod tests {
     fn what_could_act_is_made_visible() {
         check(b"a\nb\x1b[31mc\x7f", "a\\nb\\x1b[31mc\\x7f");
         check(b"\xff\xfe\\", "\\xff\\xfe\\\\");
-        check("\u{9b}31m\u{202e}gpj\u{2028}".as_bytes(), "\\u{9b}31m\\u{202e}gpj\\u{2028}");
+        check("\u{9b}31m\u{202e}gpj\u{2028}\u{61c}".as_bytes(), "\\u{9b}31m\\u{202e}gpj\\u{2028}\\u{61c}");
     }
 
     proptest! {

@@ -125,6 +125,8 @@ mod tests {
                     1 2 0:3 / /host/late rw - cgroup2 c rw\n";
         assert_eq!(pick(both, "0::/kubepods/p/c\n").unwrap().1, "/host/late");
         assert_eq!(pick(both, "0::/../q\n").unwrap().3, Placement::Assumed);
+        let parts = "1 2 0:3 /kubepods/p/c /own rw - cgroup2 c rw\n1 2 0:3 /other /elsewhere rw - cgroup2 c rw\n";
+        assert_eq!(pick(parts, "0::/kubepods/p/c\n").unwrap().1, "/own", "though the other is nearer to the root");
     }
 
     #[test]

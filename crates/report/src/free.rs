@@ -51,6 +51,7 @@ fn cell(bytes: Option<Bytes>) -> String {
 fn bound_by(binding: Binding) -> String {
     match binding {
         Binding::Node => "the machine's memory".into(),
+        Binding::Hidden => "the limit of a cgroup that is hidden from here; others may use some of it".into(),
         Binding::Level(0) => "the limit of this cgroup".into(),
         Binding::Level(1) => "the limit of the cgroup above".into(),
         Binding::Level(up) => format!("the limit {up} levels above"),
@@ -69,9 +70,10 @@ pub fn free_json(report: &FreeReport) -> String {
         bound_by: report.available.map(|available| match available.binding {
             Binding::Node => "node",
             Binding::Level(_) => "cgroup",
+            Binding::Hidden => "hidden_cgroup",
         }),
         bound_levels_up: report.available.and_then(|available| match available.binding {
-            Binding::Node => None,
+            Binding::Node | Binding::Hidden => None,
             Binding::Level(up) => Some(up),
         }),
     };

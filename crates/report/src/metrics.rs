@@ -162,9 +162,7 @@ const CGROUP_GAUGES: &[CgroupGauge] = &[
     ("cgroup_memory_working_set", "Usage without inactive page cache, as the kubelet counts it", |figures| {
         figures.working_set
     }),
-    ("cgroup_memory_reclaimable", "Clean page cache and reclaimable slab, part of the usage", |figures| {
-        figures.reclaimable
-    }),
+    ("cgroup_memory_reclaimable", "Clean page cache and reclaimable slab", |figures| figures.reclaimable),
     (
         "cgroup_memory_available",
         "Memory that the cgroup may still use, by its own limit, those above it and the machine",

@@ -17,7 +17,7 @@ pub(crate) fn run(arguments: &FreeArguments) -> Result<()> {
     let levels = read_levels(&controller, &mut problems)?;
     let node = read_node(&roots, &mut problems).meminfo.unwrap_or_default();
     for problem in problems.first() {
-        eprintln!("reprieve: {problem}");
+        crate::complain(&problem.to_string());
     }
     let own = levels.first().copied().unwrap_or_default();
     let report = FreeReport {

@@ -105,6 +105,8 @@ fn a_cgroup_made_anew_under_an_old_path_counts_from_zero() {
     assert_eq!(short(&ledger.settle(at(1))), ["5x /a"]);
     ledger.count(CgroupInode(2), &path, 5, at(2));
     assert_eq!(short(&ledger.settle(at(2))), [""; 0]);
+    ledger.count(CgroupInode(1), &path, 1, at(3));
+    assert_eq!(short(&ledger.settle(at(3))), ["1x /a"], "what was forgotten counts from zero");
 }
 
 #[test]
