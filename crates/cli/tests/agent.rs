@@ -5,7 +5,7 @@ mod common;
 
 use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -109,6 +109,28 @@ fn a_counter_that_rises_is_told_and_history_is_not() {
     let series = "reprieve_reported_kills_total{visibility=\"unknown\"}";
     wait_for(PATIENCE, || agent.sample(series).filter(|&kills| kills >= 5.0))
         .expect("the next scan's metrics count all five");
+}
+
+#[test]
+fn an_agent_with_few_descriptors_and_idle_clients_goes_on() {
+    let captured = hostile();
+    for number in 0..400 {
+        captured.sound_cgroup(format!("many/c{number}").as_bytes()).unwrap();
+    }
+    let mut limited = Command::new("/bin/sh");
+    limited.args(["-c", "ulimit -n 400; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_reprieve")]);
+    let agent = Agent::start_as(limited, |command| {
+        command.args(["--interval", "50ms"]).arg("--proc").arg(captured.proc()).arg("--sys").arg(captured.sys());
+    });
+    let idle: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(agent.address).unwrap()).collect();
+    std::thread::sleep(Duration::from_millis(500));
+    drop(idle);
+    let (status, _, body) = agent.get("/metrics", "");
+    assert_eq!(status, 200);
+    assert!(body.contains("reprieve_node_memory_total_bytes 8192000000\n"), "the machine is still read");
+    assert!(body.contains("reprieve_cgroup_memory_usage_bytes{cgroup=\"/many/c"), "and as many cgroups as fit");
+    assert!(agent.sample("reprieve_problems_total").unwrap() > 100.0, "the others are counted");
+    assert_eq!(agent.stop(), 0);
 }
 
 #[test]

@@ -24,7 +24,11 @@ pub(crate) fn reprieve() -> Command {
 impl Agent {
     /// Starts an agent that logs JSON, and waits until it is ready.
     pub(crate) fn start(configure: impl FnOnce(&mut Command)) -> Agent {
-        let mut command = reprieve();
+        Agent::start_as(reprieve(), configure)
+    }
+
+    /// The same with a program that becomes reprieve, given the arguments.
+    pub(crate) fn start_as(mut command: Command, configure: impl FnOnce(&mut Command)) -> Agent {
         command.args(["agent", "--listen", "127.0.0.1:0", "--log-format", "json"]);
         configure(&mut command);
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
