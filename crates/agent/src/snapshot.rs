@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use reprieve_judgement::judge_within;
 use reprieve_linux::{CgroupId, CgroupTree, NodeReading};
-use reprieve_readings::{Bytes, Meminfo};
+use reprieve_readings::{Bytes, Meminfo, NodeMemory};
 use reprieve_report::CgroupFigures;
 
 use crate::containers::KnownCgroups;
@@ -13,12 +13,14 @@ use crate::containers::KnownCgroups;
 /// The figures of every cgroup that has any.
 pub(crate) fn cgroup_figures(tree: &CgroupTree, known: &KnownCgroups, node: &NodeReading) -> Vec<CgroupFigures> {
     let meminfo = node.meminfo.unwrap_or_default();
+    // Only the best guesses are published, which don't depend on the counting error.
+    let node = NodeMemory { meminfo, counting_error: Bytes::ZERO };
     let mut available: HashMap<CgroupId, Option<Bytes>> = HashMap::with_capacity(tree.len());
     let mut all = Vec::with_capacity(tree.len());
     // Parents come before their children, so what holds a cgroup has been judged when its turn comes.
     for cgroup in tree.iter() {
-        let outer = cgroup.parent().map_or(meminfo.available, |parent| available.get(&parent).copied().flatten());
-        let left = judge_within(outer, cgroup.memory(), &meminfo);
+        let outer = cgroup.parent().map_or(node.meminfo.available, |parent| available.get(&parent).copied().flatten());
+        let left = judge_within(outer, cgroup.memory(), &node);
         available.insert(cgroup.id(), left);
         let memory = cgroup.memory();
         let Some(known) = known.get(cgroup.id()) else { continue };

@@ -10,7 +10,9 @@ mod available;
 mod first_process;
 mod kills;
 
-pub use available::{Available, Binding, judge_available, judge_within};
+pub use available::{
+    Available, Binding, Estimate, Headroom, HiddenLimit, judge_available, judge_hidden, judge_limit, judge_within,
+};
 pub use first_process::{
     FirstProcess, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,
 };

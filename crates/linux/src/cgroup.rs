@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use reprieve_readings::{CgroupInode, CgroupMemory, CgroupPath, MemoryFile, Pace, parse_cgroup_procs};
+use reprieve_readings::{CgroupInode, CgroupMemory, CgroupPath, MemoryFile, Pace, Role, parse_cgroup_procs};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
@@ -51,6 +51,20 @@ enum Source {
 pub(crate) enum Which {
     All,
     Fast,
+    Role(Role),
+    /// One file, by its name.
+    Named(&'static str),
+}
+
+impl Which {
+    fn includes(self, file: &MemoryFile) -> bool {
+        match self {
+            Which::All => true,
+            Which::Fast => file.pace == Pace::Fast,
+            Which::Role(role) => file.role == role,
+            Which::Named(name) => file.name == name,
+        }
+    }
 }
 
 /// The cgroup whose directory was read is gone.
@@ -196,8 +210,8 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Reads its files: all of them, or those of the moment only, with the slow ones left as they were read last. The
-    /// first reading is of all. A file that can't be read or understood is a problem and leaves `None`.
+    /// Reads its files: all of them, or some, with the others left as they were read last. The first reading of the fast
+    /// ones is of all. A file that can't be read or understood is a problem and leaves `None`.
     /// `Gone` means only that a file which was there is not: whether the cgroup is gone too, the parent tells.
     pub(crate) fn read_files(
         &mut self,
@@ -207,8 +221,8 @@ impl Cgroup {
         budget: &mut DescriptorBudget,
         problems: &mut Problems,
     ) -> Result<(), Gone> {
-        let all = which == Which::All || !self.read_before;
-        for (file, source) in files.iter().zip(&mut self.sources).filter(|(file, _)| all || file.pace == Pace::Fast) {
+        let which = if which == Which::Fast && !self.read_before { Which::All } else { which };
+        for (file, source) in files.iter().zip(&mut self.sources).filter(|(file, _)| which.includes(file)) {
             (file.clear)(&mut self.memory);
             match source.read(&self.directory, file, buffer, budget) {
                 Ok(None) => {}
@@ -224,7 +238,7 @@ impl Cgroup {
                 Err(failure) => problems.push(failure.at(file_of(&self.path, file.name))),
             }
         }
-        self.read_before = true;
+        self.read_before |= which == Which::All;
         Ok(())
     }
 
@@ -297,7 +311,7 @@ impl Source {
             }
             read => read?,
         };
-        let keep = file.pace == Pace::Fast && budget.take_file();
+        let keep = (file.pace == Pace::Fast || budget.keeps_slow_files()) && budget.take_file();
         *self = if keep { Source::Open(opened) } else { Source::Closed };
         Ok(Some(text))
     }

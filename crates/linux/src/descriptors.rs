@@ -11,6 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 pub struct DescriptorBudget {
     files: usize,
     directories: usize,
+    slow_files: bool,
 }
 
 impl DescriptorBudget {
@@ -23,12 +24,17 @@ impl DescriptorBudget {
         let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
         let files = most.min(allowed / 2);
-        DescriptorBudget { files, directories: (allowed - files).saturating_sub(Self::RESERVE) }
+        DescriptorBudget { files, directories: (allowed - files).saturating_sub(Self::RESERVE), slow_files: false }
     }
 
-    /// A budget for reading once: nothing is kept open.
-    pub(crate) fn none() -> Self {
-        DescriptorBudget { files: 0, directories: 0 }
+    /// A budget for reading one process's own levels again and again: all that is read stays open.
+    pub(crate) fn for_own_levels() -> Self {
+        DescriptorBudget { files: 256, directories: 0, slow_files: true }
+    }
+
+    /// Whether files that seldom change may stay open too.
+    pub(crate) fn keeps_slow_files(&self) -> bool {
+        self.slow_files
     }
 
     /// Takes one file out of the budget; `false` where none is left.

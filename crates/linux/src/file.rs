@@ -12,6 +12,7 @@ use crate::error::ReadError;
 pub(crate) const OPEN: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 
 /// A buffer that is reused from file to file and grows as needed.
+#[derive(Debug)]
 pub(crate) struct Buffer(Vec<u8>);
 
 /// Why a file could not be read whole.

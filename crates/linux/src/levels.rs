@@ -1,38 +1,115 @@
-//! Reading one process's cgroup and those that hold it, once.
+//! Reading one process's cgroup and those that hold it, as often as wanted.
+//!
+//! Of a level without limits nothing more is asked, so that a deep tree costs little: a level binds by its limits only.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use reprieve_readings::{CgroupMemory, CgroupPath, MemoryFile};
+use reprieve_readings::{CgroupMemory, CgroupPath, CgroupVersion, Limit, MemoryFile, Role};
 
-use crate::cgroup::{Cgroup, CgroupId, Which};
+use crate::cgroup::{Cgroup, CgroupId, Gone, Which};
 use crate::controller::MemoryController;
 use crate::descriptors::DescriptorBudget;
 use crate::error::{Problems, ReadError};
 use crate::file::Buffer;
 
-/// Reads this process's own cgroup and every level above that can be seen, in this order.
-///
-/// # Errors
-/// Its own cgroup's directory can't be opened. Anything less is a problem.
-pub fn read_levels(controller: &MemoryController, problems: &mut Problems) -> Result<Vec<CgroupMemory>, ReadError> {
-    let files = MemoryFile::all(controller.version);
-    let mut buffer = Buffer::new();
-    let mut budget = DescriptorBudget::none();
-    let mut levels = Vec::new();
-    for (path, directory) in directories(controller) {
-        let mut cgroup = match Cgroup::open_top(CgroupId(0), path, &directory, files) {
-            Ok(cgroup) => cgroup,
-            Err(error) if levels.is_empty() => return Err(error),
-            Err(error) => {
-                problems.push(error);
-                continue;
+/// A process's cgroup and every level above it that can be seen, from the inside out. Its files stay open.
+#[derive(Debug)]
+pub struct Levels {
+    levels: Vec<Level>,
+    version: CgroupVersion,
+    buffer: Buffer,
+    budget: DescriptorBudget,
+}
+
+/// One of the levels.
+#[derive(Debug)]
+struct Level {
+    cgroup: Cgroup,
+    directory: PathBuf,
+}
+
+impl Levels {
+    /// Opens this process's own cgroup and every level above that can be seen.
+    ///
+    /// # Errors
+    /// Its own cgroup's directory can't be opened. A level above that can't is a problem, and left out.
+    pub fn open(controller: &MemoryController, problems: &mut Problems) -> Result<Self, ReadError> {
+        let files = MemoryFile::all(controller.version);
+        let mut levels = Vec::new();
+        for (path, directory) in directories(controller) {
+            match Cgroup::open_top(CgroupId(0), path, &directory, files) {
+                Ok(cgroup) => levels.push(Level { cgroup, directory }),
+                Err(error) if levels.is_empty() => return Err(error),
+                Err(error) => problems.push(error),
             }
-        };
-        // A cgroup that goes away meanwhile leaves an empty reading.
-        let _ = cgroup.read_files(Which::All, files, &mut buffer, &mut budget, problems);
-        levels.push(cgroup.memory);
+        }
+        let budget = DescriptorBudget::for_own_levels();
+        Ok(Levels { levels, version: controller.version, buffer: Buffer::new(), budget })
     }
-    Ok(levels)
+
+    /// Reads what bounds the memory: all of it for the process's own cgroup, and for each level above with a limit.
+    /// A level that went away meanwhile has an empty reading.
+    pub fn read(&mut self, problems: &mut Problems) {
+        let last = self.levels.len().saturating_sub(1);
+        for number in 0..=last {
+            self.read_some(number, Which::Role(Role::Limit), problems);
+            if number == 0 || self.levels.get(number).is_some_and(|level| has_limit(&level.cgroup.memory)) {
+                self.read_some(number, Which::Role(Role::Usage), problems);
+            } else if number == last {
+                // Only the root of v2 has no usage: this tells whether the topmost level is the root.
+                self.read_some(number, Which::Named(usage_file(self.version)), problems);
+            }
+        }
+    }
+
+    /// Reads also what the topmost level uses, for which there may be a limit that can't be seen.
+    pub fn read_top(&mut self, problems: &mut Problems) {
+        self.read_some(self.levels.len().saturating_sub(1), Which::Role(Role::Usage), problems);
+    }
+
+    /// Reads one more file of the process's own cgroup, such as `memory.pressure`.
+    pub fn read_own(&mut self, file: &'static str, problems: &mut Problems) {
+        self.read_some(0, Which::Named(file), problems);
+    }
+
+    /// What was read last, from the inside out.
+    pub fn memory(&self) -> Vec<CgroupMemory> {
+        self.levels.iter().map(|level| level.cgroup.memory).collect()
+    }
+
+    /// What was read last of the process's own cgroup.
+    pub fn own(&self) -> CgroupMemory {
+        self.levels.first().map(|level| level.cgroup.memory).unwrap_or_default()
+    }
+
+    /// The path of a level; 0 is the process's own.
+    pub fn path(&self, number: usize) -> Option<&CgroupPath> {
+        self.levels.get(number).map(|level| level.cgroup.path())
+    }
+
+    /// The directory of a level; 0 is the process's own.
+    pub fn directory(&self, number: usize) -> Option<&Path> {
+        self.levels.get(number).map(|level| level.directory.as_path())
+    }
+
+    fn read_some(&mut self, number: usize, which: Which, problems: &mut Problems) {
+        let Some(level) = self.levels.get_mut(number) else { return };
+        let files = MemoryFile::all(self.version);
+        // Gone leaves an empty reading, which says all there is to say.
+        let _: Result<(), Gone> = level.cgroup.read_files(which, files, &mut self.buffer, &mut self.budget, problems);
+    }
+}
+
+fn has_limit(memory: &CgroupMemory) -> bool {
+    let limits = [memory.max, memory.high, memory.swap_max, memory.memory_and_swap_limit];
+    limits.into_iter().flatten().any(|limit| limit != Limit::Max)
+}
+
+fn usage_file(version: CgroupVersion) -> &'static str {
+    match version {
+        CgroupVersion::V1 => "memory.usage_in_bytes",
+        CgroupVersion::V2 => "memory.current",
+    }
 }
 
 /// The process's own cgroup and those above it, from the inside out.

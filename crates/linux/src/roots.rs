@@ -20,6 +20,11 @@ impl Roots {
         self.proc.join(file)
     }
 
+    /// A file below `/sys`.
+    pub fn sys(&self, file: impl AsRef<Path>) -> PathBuf {
+        self.sys.join(file)
+    }
+
     /// Where to find the directories that mountinfo says are mounted.
     pub(crate) fn mount_points<'a>(&self, mut all: impl Iterator<Item = &'a Path>) -> MountPoints<'_> {
         let usual = self.sys == Path::new("/sys");

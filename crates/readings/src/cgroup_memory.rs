@@ -22,6 +22,8 @@ pub enum CgroupVersion {
 pub struct CgroupMemory {
     /// Memory charged to it and everything below it.
     pub usage: Option<Bytes>,
+    /// v1 `memory.kmem.usage_in_bytes`: the part of the usage that is the kernel's. v2 has it in `stat`.
+    pub kernel_usage: Option<Bytes>,
     /// `memory.max`, v1 `memory.limit_in_bytes`: beyond it, its processes are killed.
     pub max: Option<Limit>,
     /// `memory.high`: beyond it, its processes are throttled.
@@ -82,6 +84,8 @@ pub struct MemoryFile {
     pub name: &'static str,
     /// How soon its text is out of date.
     pub pace: Pace,
+    /// What it has to do with how much memory is left.
+    pub role: Role,
     /// Whether it counts the kills of the cgroup itself.
     pub counts_kills: bool,
     /// Forgets in a reading what the file said.
@@ -99,6 +103,17 @@ pub enum Pace {
     Slow,
 }
 
+/// What a file has to do with how much memory is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It is a bound.
+    Limit,
+    /// It is what counts against a bound, or can be given back.
+    Usage,
+    /// Nothing: it tells of other things.
+    Other,
+}
+
 impl MemoryFile {
     /// The files that tell of a cgroup's memory under `version`.
     pub const fn all(version: CgroupVersion) -> &'static [MemoryFile] {
@@ -110,10 +125,11 @@ impl MemoryFile {
 }
 
 macro_rules! memory_files {
-    ($($pace:ident $name:literal => $field:ident = $parse:expr;)*) => {
+    ($($pace:ident $role:ident $name:literal => $field:ident = $parse:expr;)*) => {
         &[$(MemoryFile {
             name: $name,
             pace: Pace::$pace,
+            role: Role::$role,
             counts_kills: matches!($name.as_bytes(), b"memory.events.local" | b"memory.oom_control"),
             clear: |memory| memory.$field = None,
             apply: |text, memory| {
@@ -125,30 +141,31 @@ macro_rules! memory_files {
 }
 
 const V2_FILES: &[MemoryFile] = memory_files! {
-    Fast "memory.current" => usage = Bytes::parse;
-    Fast "memory.stat" => stat = MemoryStat::parse_v2;
-    Fast "memory.events.local" => events_local = MemoryEvents::parse;
-    Fast "memory.max" => max = Limit::parse_v2;
-    Fast "memory.high" => high = Limit::parse_v2;
-    Fast "memory.swap.current" => swap_usage = Bytes::parse;
-    Fast "memory.pressure" => pressure = Pressure::parse;
-    Slow "memory.events" => events = MemoryEvents::parse;
-    Slow "memory.low" => low = Limit::parse_v2;
-    Slow "memory.min" => min = Limit::parse_v2;
-    Slow "memory.swap.max" => swap_max = Limit::parse_v2;
-    Slow "memory.peak" => peak = Bytes::parse;
-    Slow "memory.oom.group" => oom_group = parse_flag;
+    Fast Usage "memory.current" => usage = Bytes::parse;
+    Fast Usage "memory.stat" => stat = MemoryStat::parse_v2;
+    Fast Other "memory.events.local" => events_local = MemoryEvents::parse;
+    Fast Limit "memory.max" => max = Limit::parse_v2;
+    Fast Limit "memory.high" => high = Limit::parse_v2;
+    Fast Usage "memory.swap.current" => swap_usage = Bytes::parse;
+    Fast Other "memory.pressure" => pressure = Pressure::parse;
+    Slow Other "memory.events" => events = MemoryEvents::parse;
+    Slow Other "memory.low" => low = Limit::parse_v2;
+    Slow Other "memory.min" => min = Limit::parse_v2;
+    Slow Limit "memory.swap.max" => swap_max = Limit::parse_v2;
+    Slow Other "memory.peak" => peak = Bytes::parse;
+    Slow Other "memory.oom.group" => oom_group = parse_flag;
 };
 
 const V1_FILES: &[MemoryFile] = memory_files! {
-    Fast "memory.usage_in_bytes" => usage = Bytes::parse;
-    Fast "memory.stat" => stat = MemoryStat::parse_v1;
-    Fast "memory.oom_control" => oom_control = OomControl::parse;
-    Fast "memory.limit_in_bytes" => max = Limit::parse_v1;
-    Fast "memory.memsw.usage_in_bytes" => memory_and_swap_usage = Bytes::parse;
-    Slow "memory.memsw.limit_in_bytes" => memory_and_swap_limit = Limit::parse_v1;
-    Slow "memory.failcnt" => limit_hits = parse_count;
-    Slow "memory.max_usage_in_bytes" => peak = Bytes::parse;
+    Fast Usage "memory.usage_in_bytes" => usage = Bytes::parse;
+    Fast Usage "memory.stat" => stat = MemoryStat::parse_v1;
+    Fast Other "memory.oom_control" => oom_control = OomControl::parse;
+    Fast Limit "memory.limit_in_bytes" => max = Limit::parse_v1;
+    Fast Usage "memory.memsw.usage_in_bytes" => memory_and_swap_usage = Bytes::parse;
+    Slow Limit "memory.memsw.limit_in_bytes" => memory_and_swap_limit = Limit::parse_v1;
+    Slow Usage "memory.kmem.usage_in_bytes" => kernel_usage = Bytes::parse;
+    Slow Other "memory.failcnt" => limit_hits = parse_count;
+    Slow Other "memory.max_usage_in_bytes" => peak = Bytes::parse;
 };
 
 fn parse_count(text: &[u8]) -> Result<u64, ParseError> {

@@ -21,7 +21,7 @@ mod proc_cgroup;
 mod process;
 
 pub use bytes::{Bytes, Limit};
-pub use cgroup_memory::{CgroupMemory, CgroupVersion, MemoryFile, Pace};
+pub use cgroup_memory::{CgroupMemory, CgroupVersion, MemoryFile, Pace, Role};
 pub use cgroup_path::{CgroupInode, CgroupPath};
 pub use escape::Escaped;
 pub use hierarchy::{MemoryHierarchy, Placement};
@@ -29,7 +29,7 @@ pub use kernel_log::{Constraint, KmsgRecord, OomKillReader, OomReport, OomScope,
 pub use memory_events::{MemoryEvents, OomControl};
 pub use memory_stat::MemoryStat;
 pub use mountinfo::Mount;
-pub use node_memory::{Meminfo, parse_vmstat_oom_kill};
+pub use node_memory::{Meminfo, NodeMemory, parse_cpu_list, parse_vmstat_oom_kill};
 pub use owner::{ContainerId, Driver, Owner, PodUid, QosClass, Runtime, UnitName};
 pub use parse::ParseError;
 pub use pressure::{Pressure, Stall};

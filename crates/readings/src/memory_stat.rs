@@ -7,39 +7,95 @@
 use crate::bytes::{Bytes, Limit};
 use crate::parse::{self, ParseError};
 
-/// What `memory.stat` says of a cgroup and everything below it. A key that this kernel lacks is `None`.
-///
-/// Sources: Documentation/admin-guide/cgroup-v2.rst ("memory.stat") and cgroup-v1/memory.rst (section 5.2), Linux 6.18.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct MemoryStat {
-    /// Anonymous memory, with huge pages; v1: `total_rss`.
-    pub anon: Option<Bytes>,
-    /// Page cache, tmpfs and shared memory included; v1: `total_cache`.
-    pub file: Option<Bytes>,
+/// Makes the struct and what looks up its fields, from one row a field: its meaning, its name (which is v2's key), and
+/// v1's key where v1 has it.
+macro_rules! memory_stat {
+    ($($(#[$doc:meta])+ $field:ident $(= $v1:literal)?;)*) => {
+        /// What `memory.stat` says of a cgroup and everything below it. A key that this kernel lacks is `None`.
+        ///
+        /// Sources: Documentation/admin-guide/cgroup-v2.rst ("memory.stat") and cgroup-v1/memory.rst (section 5.2),
+        /// Linux 6.18.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct MemoryStat {
+            $($(#[$doc])+ pub $field: Option<Bytes>,)*
+            /// v1 only: the smallest limit of the cgroup and all its ancestors, hidden ones included.
+            pub hierarchical_limit: Option<Limit>,
+        }
+
+        impl MemoryStat {
+            fn v2_field(&mut self, key: &[u8]) -> Option<&mut Option<Bytes>> {
+                $(if key == stringify!($field).as_bytes() {
+                    return Some(&mut self.$field);
+                })*
+                None
+            }
+
+            fn v1_field(&mut self, key: &[u8]) -> Option<&mut Option<Bytes>> {
+                $($(if key == $v1 {
+                    return Some(&mut self.$field);
+                })?)*
+                None
+            }
+
+            fn or(self, other: MemoryStat) -> MemoryStat {
+                MemoryStat {
+                    $($field: self.$field.or(other.$field),)*
+                    hierarchical_limit: self.hierarchical_limit.or(other.hierarchical_limit),
+                }
+            }
+        }
+    };
+}
+
+memory_stat! {
+    /// Anonymous memory, with huge pages.
+    anon = b"rss";
+    /// Page cache, tmpfs and shared memory included.
+    file = b"cache";
+    /// All memory of the kernel (Linux 5.18). v1 says it in a file of its own.
+    kernel;
+    /// Stacks of threads, the kernel's side.
+    kernel_stack;
+    /// Page tables.
+    pagetables;
+    /// Page tables of virtual machines (Linux 6.1).
+    sec_pagetables;
     /// Swap-backed page cache: tmpfs, shared memory. Counted in `file` too.
-    pub shmem: Option<Bytes>,
+    shmem = b"shmem";
+    /// Compressed swap in memory (Linux 5.19).
+    zswap;
+    /// What the pages in `zswap` were before (Linux 5.19).
+    zswapped;
     /// Page cache that processes have mapped.
-    pub file_mapped: Option<Bytes>,
+    file_mapped = b"mapped_file";
     /// Page cache that must be written before it can be freed.
-    pub file_dirty: Option<Bytes>,
+    file_dirty = b"dirty";
     /// Page cache that is being written.
-    pub file_writeback: Option<Bytes>,
+    file_writeback = b"writeback";
+    /// Pages that are in memory and in swap.
+    swapcached = b"swapcached";
+    /// Anonymous memory in huge pages.
+    anon_thp = b"rss_huge";
+    /// Page cache in huge pages.
+    file_thp;
+    /// Shared memory in huge pages.
+    shmem_thp;
     /// Anonymous memory and tmpfs on the inactive list.
-    pub inactive_anon: Option<Bytes>,
+    inactive_anon = b"inactive_anon";
     /// Anonymous memory and tmpfs on the active list.
-    pub active_anon: Option<Bytes>,
+    active_anon = b"active_anon";
     /// Page cache on the inactive list: the first to be reclaimed.
-    pub inactive_file: Option<Bytes>,
+    inactive_file = b"inactive_file";
     /// Page cache on the active list: reclaimable too, though the kubelet counts it as used.
-    pub active_file: Option<Bytes>,
+    active_file = b"active_file";
     /// Memory that can't be reclaimed, such as mlocked pages.
-    pub unevictable: Option<Bytes>,
-    /// Kernel objects that can be freed, such as dentries and inodes. v1 doesn't say.
-    pub slab_reclaimable: Option<Bytes>,
-    /// Kernel objects that can't. v1 doesn't say.
-    pub slab_unreclaimable: Option<Bytes>,
-    /// v1 only: the smallest limit of the cgroup and all its ancestors, hidden ones included.
-    pub hierarchical_limit: Option<Limit>,
+    unevictable = b"unevictable";
+    /// Kernel objects that can be freed, such as dentries and inodes.
+    slab_reclaimable;
+    /// Kernel objects that can't.
+    slab_unreclaimable;
+    /// Pages of hugetlbfs, where the mount option `memory_hugetlb_accounting` charges them (Linux 6.7; told from 6.12).
+    hugetlb;
 }
 
 impl MemoryStat {
@@ -75,66 +131,18 @@ impl MemoryStat {
     /// Page cache and kernel objects that can be given back without writing anything: the file lists (which hold
     /// neither tmpfs nor mlocked pages) without dirty pages, and reclaimable slab. `None` where the lists are unknown.
     pub fn reclaimable(&self) -> Option<Bytes> {
-        let lists = self.active_file?.saturating_add(self.inactive_file?);
-        let unclean = self.file_dirty.unwrap_or_default().saturating_add(self.file_writeback.unwrap_or_default());
-        Some(lists.saturating_sub(unclean).saturating_add(self.slab_reclaimable.unwrap_or_default()))
+        let clean = self.file_lists()?.saturating_sub(self.unclean());
+        Some(clean.saturating_add(self.slab_reclaimable.unwrap_or_default()))
     }
 
-    fn v2_field(&mut self, key: &[u8]) -> Option<&mut Option<Bytes>> {
-        Some(match key {
-            b"anon" => &mut self.anon,
-            b"file" => &mut self.file,
-            b"shmem" => &mut self.shmem,
-            b"file_mapped" => &mut self.file_mapped,
-            b"file_dirty" => &mut self.file_dirty,
-            b"file_writeback" => &mut self.file_writeback,
-            b"slab_reclaimable" => &mut self.slab_reclaimable,
-            b"slab_unreclaimable" => &mut self.slab_unreclaimable,
-            _ => return self.list_field(key),
-        })
+    /// Page cache that reclaim looks through, active and inactive.
+    pub fn file_lists(&self) -> Option<Bytes> {
+        Some(self.active_file?.saturating_add(self.inactive_file?))
     }
 
-    fn v1_field(&mut self, key: &[u8]) -> Option<&mut Option<Bytes>> {
-        Some(match key {
-            b"rss" => &mut self.anon,
-            b"cache" => &mut self.file,
-            b"shmem" => &mut self.shmem,
-            b"mapped_file" => &mut self.file_mapped,
-            b"dirty" => &mut self.file_dirty,
-            b"writeback" => &mut self.file_writeback,
-            _ => return self.list_field(key),
-        })
-    }
-
-    /// The LRU lists, which both versions name alike.
-    fn list_field(&mut self, key: &[u8]) -> Option<&mut Option<Bytes>> {
-        Some(match key {
-            b"inactive_anon" => &mut self.inactive_anon,
-            b"active_anon" => &mut self.active_anon,
-            b"inactive_file" => &mut self.inactive_file,
-            b"active_file" => &mut self.active_file,
-            b"unevictable" => &mut self.unevictable,
-            _ => return None,
-        })
-    }
-
-    fn or(self, other: MemoryStat) -> MemoryStat {
-        MemoryStat {
-            anon: self.anon.or(other.anon),
-            file: self.file.or(other.file),
-            shmem: self.shmem.or(other.shmem),
-            file_mapped: self.file_mapped.or(other.file_mapped),
-            file_dirty: self.file_dirty.or(other.file_dirty),
-            file_writeback: self.file_writeback.or(other.file_writeback),
-            inactive_anon: self.inactive_anon.or(other.inactive_anon),
-            active_anon: self.active_anon.or(other.active_anon),
-            inactive_file: self.inactive_file.or(other.inactive_file),
-            active_file: self.active_file.or(other.active_file),
-            unevictable: self.unevictable.or(other.unevictable),
-            slab_reclaimable: self.slab_reclaimable.or(other.slab_reclaimable),
-            slab_unreclaimable: self.slab_unreclaimable.or(other.slab_unreclaimable),
-            hierarchical_limit: self.hierarchical_limit.or(other.hierarchical_limit),
-        }
+    /// Page cache that has to be written, or is being written, before it can be freed.
+    pub fn unclean(&self) -> Bytes {
+        self.file_dirty.unwrap_or_default().saturating_add(self.file_writeback.unwrap_or_default())
     }
 }
 

@@ -33,13 +33,13 @@ pub fn free_table(report: &FreeReport) -> String {
 
 fn write_table(report: &FreeReport, table: &mut String) -> fmt::Result {
     writeln!(table, "{:>12} {:>12} {:>12} {:>12}", "limit", "usage", "reclaimable", "available")?;
-    let available = report.available.map(|available| available.bytes);
+    let available = report.available.map(|available| available.until_kill.estimate.best);
     let cells = [report.limit, report.usage, report.reclaimable, available].map(cell);
     writeln!(table, "{:>12} {:>12} {:>12} {:>12}", cells[0], cells[1], cells[2], cells[3])?;
     let assumed = if report.assumed { " (assumed: the paths of mount and process don't fit)" } else { "" };
     writeln!(table, "cgroup {}{assumed}", report.cgroup)?;
     if let Some(available) = report.available {
-        writeln!(table, "bound by {}", bound_by(available.binding))?;
+        writeln!(table, "bound by {}", bound_by(available.until_kill.binding))?;
     }
     Ok(())
 }
@@ -66,13 +66,13 @@ pub fn free_json(report: &FreeReport) -> String {
         limit_bytes: report.limit.map(Bytes::get),
         usage_bytes: report.usage.map(Bytes::get),
         reclaimable_bytes: report.reclaimable.map(Bytes::get),
-        available_bytes: report.available.map(|available| available.bytes.get()),
-        bound_by: report.available.map(|available| match available.binding {
+        available_bytes: report.available.map(|available| available.until_kill.estimate.best.get()),
+        bound_by: report.available.map(|available| match available.until_kill.binding {
             Binding::Node => "node",
             Binding::Level(_) => "cgroup",
             Binding::Hidden => "hidden_cgroup",
         }),
-        bound_levels_up: report.available.and_then(|available| match available.binding {
+        bound_levels_up: report.available.and_then(|available| match available.until_kill.binding {
             Binding::Node | Binding::Hidden => None,
             Binding::Level(up) => Some(up),
         }),
@@ -95,16 +95,21 @@ struct Json {
 
 #[cfg(test)]
 mod tests {
+    use reprieve_judgement::{Estimate, Headroom, HiddenLimit};
+
     use super::*;
 
     fn report() -> FreeReport {
+        let best = Bytes::from_mib(120);
+        let estimate = Estimate { low: Bytes::from_mib(50), best, high: Bytes::from_mib(130) };
+        let until_kill = Headroom { estimate, binding: Binding::Level(1) };
         FreeReport {
             cgroup: CgroupPath::new(b"/a\x1b[2J\n/b"),
             assumed: false,
             limit: Some(Bytes::from_mib(256)),
             usage: Some(Bytes::from_mib(200)),
             reclaimable: Some(Bytes::from_mib(64)),
-            available: Some(Available { bytes: Bytes::from_mib(120), binding: Binding::Level(1) }),
+            available: Some(Available { until_kill, until_throttle: None, swap: None, hidden: HiddenLimit::None }),
         }
     }
 

@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
-use reprieve_judgement::judge_available;
-use reprieve_linux::{MemoryController, Problems, Roots, read_levels, read_node};
-use reprieve_readings::{Bytes, CgroupMemory, Meminfo, Placement};
+use reprieve_judgement::{judge_available, judge_hidden, judge_limit};
+use reprieve_linux::{Levels, MemoryController, Problems, Roots, read_node_memory};
+use reprieve_readings::Placement;
 use reprieve_report::{FreeReport, free_json, free_table};
 
 use crate::arguments::FreeArguments;
@@ -14,27 +14,23 @@ pub(crate) fn run(arguments: &FreeArguments) -> Result<()> {
     let roots = Roots::from(&arguments.roots);
     let mut problems = Problems::default();
     let controller = MemoryController::find(&roots, &mut problems)?;
-    let levels = read_levels(&controller, &mut problems)?;
-    let node = read_node(&roots, &mut problems).meminfo.unwrap_or_default();
+    let mut levels = Levels::open(&controller, &mut problems)?;
+    levels.read(&mut problems);
+    let node = read_node_memory(&roots, &mut problems);
+    let memory = levels.memory();
+    let hidden = judge_hidden(controller.version, &memory, None);
     for problem in problems.first() {
         crate::complain(&problem.to_string());
     }
-    let own = levels.first().copied().unwrap_or_default();
+    let own = levels.own();
     let report = FreeReport {
         cgroup: controller.own,
         assumed: controller.placement == Placement::Assumed,
-        limit: smallest_limit(&levels, &node),
+        limit: judge_limit(&memory, hidden, &node),
         usage: own.usage,
         reclaimable: own.stat.and_then(|stat| stat.reclaimable()),
-        available: judge_available(&levels, &node),
+        available: judge_available(&memory, hidden, &node),
     };
     let text = if arguments.json { free_json(&report) + "\n" } else { free_table(&report) };
     Ok(io::stdout().write_all(text.as_bytes())?)
-}
-
-/// The smallest limit of all levels, of those that only v1 tells of (hidden by a namespace), or the machine's memory.
-fn smallest_limit(levels: &[CgroupMemory], node: &Meminfo) -> Option<Bytes> {
-    let visible = levels.iter().filter_map(|level| level.max?.bytes());
-    let hidden = levels.iter().filter_map(|level| level.stat?.hierarchical_limit?.bytes());
-    visible.chain(hidden).chain(node.total).min()
 }

@@ -1,0 +1,103 @@
+//! What one limit leaves: certainly, most likely, and at most.
+//!
+//! What is free is the limit less the usage. Beyond that the kernel reclaims before it kills, and by experiment
+//! (docs/calibration.md) it goes on until nothing is left to reclaim: page cache, used or not, mapped or not, dirty or
+//! not, and the dentries and inodes that hang on it. So the best guess counts all of them. What is certain counts only
+//! what is free, and clean cache that nobody used lately; the rest can be held back by somebody who keeps using it, by
+//! a disk that is slow to take dirty pages, or by another cgroup's protection.
+//!
+//! Every subtraction is clamped: usage can exceed a limit, and statistics lag.
+
+use reprieve_readings::{Bytes, CgroupMemory, Limit, Meminfo, MemoryStat, NodeMemory};
+
+/// An amount that can't be known exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Estimate {
+    /// At least this much, unless others take it first.
+    pub low: Bytes,
+    /// Most likely this much.
+    pub best: Bytes,
+    /// At most this much, unless others give something back.
+    pub high: Bytes,
+}
+
+impl Estimate {
+    /// An estimate in which each number is the smaller of both.
+    pub fn min(self, other: Estimate) -> Estimate {
+        Estimate { low: self.low.min(other.low), best: self.best.min(other.best), high: self.high.min(other.high) }
+    }
+}
+
+/// What can be reclaimed of a level's usage.
+struct Reclaimable {
+    /// Clean page cache that was not used lately.
+    easily: Bytes,
+    likely: Bytes,
+    at_most: Bytes,
+}
+
+/// What a level leaves below `limit`. `None` where it has no limit that the machine could reach, or its usage is unknown.
+pub(super) fn of_level(memory: &CgroupMemory, limit: Limit, node: &NodeMemory) -> Option<Estimate> {
+    let limit = limit.below(node.meminfo.total.unwrap_or(Bytes::new(u64::MAX))).bytes()?;
+    let usage = memory.usage?;
+    let free = limit.saturating_sub(usage);
+    let reclaimable = judge_reclaimable(memory, usage);
+    let at_most = |reclaimable| free.saturating_add(reclaimable).min(limit);
+    let high = at_most(reclaimable.at_most.saturating_add(node.counting_error));
+    let best = at_most(reclaimable.likely);
+    let low = less_overhead(at_most(reclaimable.easily)).saturating_sub(node.counting_error);
+    Some(Estimate { low, best, high })
+}
+
+/// The same of a limit above `top`, the topmost level that can be seen. Others may use any part of it.
+pub(super) fn of_hidden(top: &CgroupMemory, limit: Bytes, node: &NodeMemory) -> Option<Estimate> {
+    of_level(top, Limit::At(limit), node).map(|estimate| Estimate { low: Bytes::ZERO, ..estimate })
+}
+
+/// What the machine leaves. The kernel's own `MemAvailable` keeps back what it needs to work smoothly; driven to the
+/// end, it gives more than that.
+pub(super) fn of_node(meminfo: &Meminfo) -> Option<Estimate> {
+    let total = meminfo.total.unwrap_or(Bytes::new(u64::MAX));
+    let best = meminfo.available?.min(total);
+    let kernel = meminfo.kernel_reclaimable.or(meminfo.slab_reclaimable);
+    let reclaimable = [meminfo.active_file, meminfo.inactive_file, kernel];
+    let reclaimable: Bytes = reclaimable.into_iter().flatten().sum();
+    let high = meminfo.free.map_or(best, |free| free.saturating_add(reclaimable)).min(total).max(best);
+    Some(Estimate { low: less_overhead(best), best, high })
+}
+
+/// Memory is not had without some for the kernel: a page table takes one page of 512, and what keeps account of the
+/// reclaiming some more.
+fn less_overhead(bytes: Bytes) -> Bytes {
+    Bytes::new(bytes.get() - bytes.get() / 256)
+}
+
+fn judge_reclaimable(memory: &CgroupMemory, usage: Bytes) -> Reclaimable {
+    let Some(stat) = &memory.stat else {
+        return Reclaimable { easily: Bytes::ZERO, likely: Bytes::ZERO, at_most: usage };
+    };
+    let file = stat.file_lists().unwrap_or_default();
+    let (slab_likely, slab_at_most) = judge_slab(memory, stat);
+    // What can be reclaimed is part of what is used: more would be a lagging statistic.
+    let within_usage = |bytes: Bytes| bytes.min(usage);
+    Reclaimable {
+        easily: within_usage(stat.inactive_file.unwrap_or_default()).saturating_sub(stat.unclean()),
+        likely: within_usage(file.saturating_add(slab_likely)),
+        at_most: within_usage(file.saturating_add(slab_at_most)),
+    }
+}
+
+/// Kernel objects that can be freed: most likely, and at most.
+///
+/// v2 counts them. v1 has only the whole of the kernel's memory, which includes page tables and stacks. Of a large amount
+/// most is dentries, inodes and what keeps account of cached pages, all of which go with the cache.
+fn judge_slab(memory: &CgroupMemory, stat: &MemoryStat) -> (Bytes, Bytes) {
+    match (stat.slab_reclaimable, memory.kernel_usage) {
+        (Some(slab), _) => (slab, slab),
+        (None, Some(kernel)) => {
+            let page_tables = stat.anon.unwrap_or_default().saturating_add(stat.file_mapped.unwrap_or_default());
+            (kernel.saturating_sub(Bytes::new(page_tables.get() / 512)), kernel)
+        }
+        (None, None) => (Bytes::ZERO, Bytes::ZERO),
+    }
+}
