@@ -1,5 +1,7 @@
 //! The command line: flags, their help and their checks, all in one place.
 
+mod free;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +9,8 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reprieve_readings::Escaped;
+
+pub(crate) use free::{FreeArguments, Repeat};
 
 use crate::exit_code::ExitCode;
 
@@ -27,8 +31,11 @@ pub(crate) enum Command {
     #[command(after_help = AGENT_EXAMPLES)]
     Agent(AgentArguments),
     /// Show how much memory the calling process may still use
-    #[command(after_help = FREE_EXAMPLES)]
+    #[command(after_help = free::EXAMPLES)]
     Free(FreeArguments),
+    /// Print /proc/meminfo as this container should see it
+    #[command(after_help = MEMINFO_EXAMPLES)]
+    Meminfo(MeminfoArguments),
 }
 
 const AGENT_EXAMPLES: &str = "\
@@ -40,12 +47,14 @@ Examples:
 Serves /metrics (Prometheus and OpenMetrics), /healthz and /readyz.
 Exit codes: 0 ended by SIGTERM or SIGINT; 2 it could not start (one line on stderr).";
 
-const FREE_EXAMPLES: &str = "\
+const MEMINFO_EXAMPLES: &str = "\
 Examples:
-  reprieve free
-  reprieve free --json | jq .available_bytes
+  reprieve meminfo
+  reprieve meminfo | awk '/^MemAvailable:/ { print $2 }'
 
-Exit codes: 0 done; 2 there is no memory controller to read (one line on stderr).";
+Lines that nothing of the container tells are the machine's.
+Environment: REPRIEVE_POD_LIMIT, as for `reprieve free`.
+Exit codes: 0 done; 2 /proc/meminfo can't be read (one line on stderr).";
 
 /// Flags of `reprieve agent`.
 #[derive(Debug, Args)]
@@ -66,12 +75,9 @@ pub(crate) struct AgentArguments {
     pub(crate) roots: RootArguments,
 }
 
-/// Flags of `reprieve free`.
+/// Flags of `reprieve meminfo`.
 #[derive(Debug, Args)]
-pub(crate) struct FreeArguments {
-    /// Print one JSON object, with amounts in bytes
-    #[arg(long)]
-    pub(crate) json: bool,
+pub(crate) struct MeminfoArguments {
     #[command(flatten)]
     pub(crate) roots: RootArguments,
 }

@@ -2,6 +2,7 @@
 
 mod agent;
 mod free;
+mod meminfo;
 
 use anyhow::Result;
 use reprieve_linux::Roots;
@@ -13,6 +14,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Command::Agent(arguments) => agent::run(arguments),
         Command::Free(arguments) => free::run(&arguments),
+        Command::Meminfo(arguments) => meminfo::run(&arguments),
     }
 }
 

@@ -14,6 +14,7 @@ mod tests;
 use reprieve_readings::{Bytes, CgroupMemory, Limit, NodeMemory};
 
 pub use headroom::Estimate;
+pub(crate) use headroom::reclaimable_kernel_memory;
 pub use hidden::{HiddenLimit, judge_hidden};
 
 /// How much is left, and what sets the bound.

@@ -2,17 +2,23 @@
 //!
 //! | file | question |
 //! |---|---|
-//! | `available` | How much memory may a cgroup still use before one of its processes is killed? |
+//! | `available` | How much memory may a cgroup still use before one of its processes is killed, or slowed down? |
+//! | `changes` | What changed about the memory of a container? |
+//! | `container_meminfo` | What would `/proc/meminfo` say if it spoke of a container? |
 //! | `first_process` | Did the first process of a container survive a kill, so that nobody is told? |
 //! | `kills` | Which kills happened, and who were the victims? |
 
 mod available;
+mod changes;
+mod container_meminfo;
 mod first_process;
 mod kills;
 
 pub use available::{
     Available, Binding, Estimate, Headroom, HiddenLimit, judge_available, judge_hidden, judge_limit, judge_within,
 };
+pub use changes::{Change, ChangeDetector, Moment, Thresholds};
+pub use container_meminfo::judge_meminfo;
 pub use first_process::{
     FirstProcess, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,
 };

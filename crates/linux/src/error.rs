@@ -19,6 +19,8 @@ enum Cause {
     Io(Errno),
     Parse(ParseError),
     TooLarge,
+    /// Of no single file.
+    Other(String),
 }
 
 impl ReadError {
@@ -43,7 +45,7 @@ impl ReadError {
     pub fn errno(&self) -> Option<Errno> {
         match self.cause {
             Cause::Io(errno) => Some(errno),
-            Cause::Parse(_) | Cause::TooLarge => None,
+            Cause::Parse(_) | Cause::TooLarge | Cause::Other(_) => None,
         }
     }
 }
@@ -54,6 +56,7 @@ impl fmt::Display for ReadError {
         match &self.cause {
             Cause::Io(errno) => write!(f, "{path}: {errno}"),
             Cause::Parse(error) => write!(f, "{path}: {error}"),
+            Cause::Other(what) => f.write_str(what),
             Cause::TooLarge => write!(f, "{path}: larger than any file of the kernel"),
         }
     }
@@ -78,6 +81,11 @@ impl Problems {
         if self.first.len() < Self::KEPT {
             self.first.push(problem);
         }
+    }
+
+    /// Counts a problem of no single file, told in a sentence.
+    pub fn note(&mut self, what: String) {
+        self.push(ReadError { path: PathBuf::new(), cause: Cause::Other(what) });
     }
 
     /// Keeps the value of a reading that worked, and counts the problem of one that didn't.

@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 
@@ -31,7 +33,16 @@ impl EventsWatch {
     /// Watches a cgroup's counters: its own where the kernel has them apart, else the subtree's.
     /// A cgroup that has neither (the root) or is gone is left alone.
     pub fn add(&mut self, cgroup: &Cgroup) -> Result<(), ReadError> {
-        for name in ["memory.events.local", "memory.events"] {
+        self.add_first(cgroup, &["memory.events.local", "memory.events"])
+    }
+
+    /// Watches the counters of a cgroup and all inside it.
+    pub(crate) fn add_subtree(&mut self, cgroup: &Cgroup) -> Result<(), ReadError> {
+        self.add_first(cgroup, &["memory.events"])
+    }
+
+    fn add_first(&mut self, cgroup: &Cgroup, names: &[&str]) -> Result<(), ReadError> {
+        for &name in names {
             match inotify::add_watch(&self.queue, cgroup.file_by_descriptor(name), WatchFlags::MODIFY) {
                 Ok(watch) => {
                     self.cgroups.insert(watch, cgroup.id());
@@ -43,6 +54,21 @@ impl EventsWatch {
             }
         }
         Ok(())
+    }
+
+    /// Waits until a counter changes, but no longer than `time`; forgets which.
+    ///
+    /// # Errors
+    /// The kernel can't be asked.
+    pub fn wait(&mut self, time: Duration) -> Result<(), Errno> {
+        let timeout = Timespec::try_from(time).map_err(|_| Errno::INVAL)?;
+        let mut descriptors = [PollFd::new(&self.queue, PollFlags::IN)];
+        match rustix::event::poll(&mut descriptors, Some(&timeout)) {
+            // A signal only shortens the wait.
+            Ok(0) | Err(Errno::INTR) => Ok(()),
+            Ok(_) => self.changes().map(drop),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Stops watching a cgroup that is gone. The kernel doesn't do so by itself: the watch would hold the removed file.

@@ -105,6 +105,14 @@ pub(crate) fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>, ReadError>
     }
 }
 
+/// Reads a small file of whoever wrote it, such as one that Kubernetes puts into a volume.
+///
+/// # Errors
+/// It can't be read.
+pub fn read_small_file(path: &Path) -> Result<Vec<u8>, ReadError> {
+    read(path)
+}
+
 /// Reads a file by its path, which must be there.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ReadError> {
     read_if_present(path)?.ok_or_else(|| ReadError::io(path, Errno::NOENT))

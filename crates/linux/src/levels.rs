@@ -5,11 +5,13 @@
 use std::path::{Path, PathBuf};
 
 use reprieve_readings::{CgroupMemory, CgroupPath, CgroupVersion, Limit, MemoryFile, Role};
+use rustix::io::Errno;
 
 use crate::cgroup::{Cgroup, CgroupId, Gone, Which};
 use crate::controller::MemoryController;
 use crate::descriptors::DescriptorBudget;
 use crate::error::{Problems, ReadError};
+use crate::events_watch::EventsWatch;
 use crate::file::Buffer;
 
 /// A process's cgroup and every level above it that can be seen, from the inside out. Its files stay open.
@@ -90,6 +92,16 @@ impl Levels {
     /// The directory of a level; 0 is the process's own.
     pub fn directory(&self, number: usize) -> Option<&Path> {
         self.levels.get(number).map(|level| level.directory.as_path())
+    }
+
+    /// Has the kernel tell of events in the process's own cgroup and all inside it. `None` where it doesn't (v1).
+    ///
+    /// # Errors
+    /// The kernel has no notice to give any more.
+    pub fn watch_own_events(&self) -> Result<Option<EventsWatch>, Errno> {
+        let Some(own) = self.levels.first().filter(|_| self.version == CgroupVersion::V2) else { return Ok(None) };
+        let mut watch = EventsWatch::new()?;
+        Ok(watch.add_subtree(&own.cgroup).is_ok().then_some(watch))
     }
 
     fn read_some(&mut self, number: usize, which: Which, problems: &mut Problems) {

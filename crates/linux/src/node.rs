@@ -1,9 +1,14 @@
 //! Reading the machine's own memory.
 
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
 use reprieve_readings::{Bytes, Meminfo, NodeMemory, ParseError, Pressure, parse_cpu_list, parse_vmstat_oom_kill};
 
+use rustix::fs::Mode;
+
 use crate::error::{Problems, ReadError};
-use crate::file;
+use crate::file::{self, Buffer};
 use crate::roots::Roots;
 
 /// The machine's memory at one moment.
@@ -31,11 +36,41 @@ pub fn read_meminfo_text(roots: &Roots, problems: &mut Problems) -> Option<Vec<u
     problems.keep(file::read(&roots.proc("meminfo")))
 }
 
-/// What a judgement of available memory needs of the machine. Where the number of processors is not told, there is one.
-pub fn read_node_memory(roots: &Roots, problems: &mut Problems) -> NodeMemory {
-    let meminfo = read_one(roots, "meminfo", Meminfo::parse, problems).unwrap_or_default();
-    let page_size = Bytes::new(rustix::param::page_size() as u64);
-    NodeMemory::new(meminfo, read_processors(roots, problems), page_size)
+/// Reads what a judgement of available memory needs of the machine, as often as wanted. The file stays open.
+#[derive(Debug)]
+pub struct NodeMemoryReader {
+    path: PathBuf,
+    meminfo: Option<OwnedFd>,
+    processors: u32,
+    buffer: Buffer,
+}
+
+impl NodeMemoryReader {
+    /// Opens `/proc/meminfo`. Where the number of processors is not told, there is one.
+    pub fn open(roots: &Roots, problems: &mut Problems) -> Self {
+        let path = roots.proc("meminfo");
+        let opened = rustix::fs::open(&path, file::OPEN, Mode::empty()).map_err(|errno| ReadError::io(&path, errno));
+        let meminfo = problems.keep(opened);
+        NodeMemoryReader { path, meminfo, processors: read_processors(roots, problems), buffer: Buffer::new() }
+    }
+
+    /// Whether there is something to read.
+    pub fn is_open(&self) -> bool {
+        self.meminfo.is_some()
+    }
+
+    /// Reads the machine's memory now. What can't be read is unknown, and a problem.
+    pub fn read(&mut self, problems: &mut Problems) -> NodeMemory {
+        let page_size = Bytes::new(rustix::param::page_size() as u64);
+        let meminfo = self.read_meminfo().and_then(|meminfo| problems.keep(meminfo)).unwrap_or_default();
+        NodeMemory::new(meminfo, self.processors, page_size)
+    }
+
+    fn read_meminfo(&mut self) -> Option<Result<Meminfo, ReadError>> {
+        let file = self.meminfo.as_ref()?;
+        let text = self.buffer.read_record(file).map_err(|failure| failure.at(&self.path));
+        Some(text.and_then(|text| Meminfo::parse(text).map_err(|error| ReadError::parse(&self.path, error))))
+    }
 }
 
 /// How many processors are online.

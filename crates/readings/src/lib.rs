@@ -19,6 +19,7 @@ mod parse;
 mod pressure;
 mod proc_cgroup;
 mod process;
+mod quantity;
 
 pub use bytes::{Bytes, Limit};
 pub use cgroup_memory::{CgroupMemory, CgroupVersion, MemoryFile, Pace, Role};
@@ -35,3 +36,4 @@ pub use parse::ParseError;
 pub use pressure::{Pressure, Stall};
 pub use proc_cgroup::ProcCgroup;
 pub use process::{ProcessId, ProcessStat, parse_cgroup_procs, parse_is_namespace_init};
+pub use quantity::parse_quantity;

@@ -37,6 +37,12 @@ macro_rules! memory_stat {
                 None
             }
 
+            /// The same with each amount changed, the limit excepted.
+            #[must_use]
+            pub fn map(self, change: impl Fn(Bytes) -> Bytes) -> MemoryStat {
+                MemoryStat { $($field: self.$field.map(&change),)* hierarchical_limit: self.hierarchical_limit }
+            }
+
             fn or(self, other: MemoryStat) -> MemoryStat {
                 MemoryStat {
                     $($field: self.$field.or(other.$field),)*

@@ -4,9 +4,13 @@
 
 mod free;
 mod kill;
+mod meminfo;
 mod metrics;
 mod prometheus_text;
 
-pub use free::{FreeReport, free_json, free_table};
+pub use free::{
+    FreeBound, FreeCgroup, FreeReport, Scale, TableOptions, Unit, free_explanation, free_json, free_line, free_table,
+};
 pub use kill::KillReport;
+pub use meminfo::meminfo_text;
 pub use metrics::{CgroupFigures, CgroupLabels, ExpositionFormat, KillCounts, NodeFigures, Snapshot, expose};

@@ -87,6 +87,11 @@ fn judge_reclaimable(memory: &CgroupMemory, usage: Bytes) -> Reclaimable {
     }
 }
 
+/// Kernel memory that most likely can be freed.
+pub(crate) fn reclaimable_kernel_memory(memory: &CgroupMemory) -> Bytes {
+    memory.stat.map(|stat| judge_slab(memory, &stat).0).unwrap_or_default()
+}
+
 /// Kernel objects that can be freed: most likely, and at most.
 ///
 /// v2 counts them. v1 has only the whole of the kernel's memory, which includes page tables and stacks. Of a large amount
