@@ -14,6 +14,8 @@ use rustix::process::{Gid, Uid};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const LIMIT: u64 = 128 << 20;
+/// Page cache of the container from the start.
+const CACHE_MIB: u64 = 20;
 const NOBODY: u32 = 65534;
 const REPORT: &str = "REPRIEVE_TEST_REPORT";
 
@@ -36,12 +38,29 @@ fn the_watched_process() {
     writeln!(report, "available {}", best.get()).unwrap();
     writeln!(report, "cgroup {} in {own:?}", memory.cgroup(0).unwrap()).unwrap();
     writeln!(report, "writable {writable} problems {problems:?}").unwrap();
+    writeln!(report, "meminfo {:?}", memory.meminfo()).unwrap();
+    check_meminfo(&memory);
     let thresholds = Thresholds { available_below: Some(Bytes::from_mib(64)), pressure_above: Some(10.0) };
     let mut watch = memory.watch(thresholds).every(Duration::from_millis(20));
     writeln!(report, "ready").unwrap();
     loop {
         writeln!(report, "{}", tell(watch.next().unwrap())).unwrap();
     }
+}
+
+/// `/proc/meminfo` as the container should see it: its limit, its cache, and sums that are sums.
+fn check_meminfo(memory: &Memory) {
+    let meminfo = memory.meminfo();
+    assert_eq!(meminfo.total, Some(Bytes::new(LIMIT)));
+    assert!(meminfo.cached.unwrap() >= Bytes::from_mib(CACHE_MIB) && meminfo.cached.unwrap() < Bytes::new(LIMIT));
+    assert!(meminfo.free <= meminfo.available && meminfo.available <= meminfo.total);
+    let free_and_cached = meminfo.free.unwrap().saturating_add(meminfo.cached.unwrap());
+    assert!(free_and_cached > Bytes::new(LIMIT * 3 / 4) && free_and_cached <= Bytes::new(LIMIT));
+    let sum = |one: Option<Bytes>, other: Option<Bytes>| one.unwrap().saturating_add(other.unwrap());
+    assert_eq!(meminfo.active.unwrap(), sum(meminfo.active_anon, meminfo.active_file));
+    assert_eq!(meminfo.inactive.unwrap(), sum(meminfo.inactive_anon, meminfo.inactive_file));
+    assert_ne!(meminfo.total, memory.node().total);
+    assert_eq!(meminfo.commit_limit, memory.node().commit_limit, "what only the machine has is the machine's");
 }
 
 fn limit_file(memory: &Memory) -> PathBuf {
@@ -64,6 +83,7 @@ struct Watched {
     lab: Lab,
     cgroup: PathBuf,
     report: PathBuf,
+    cache: PathBuf,
     process: Child,
 }
 
@@ -78,12 +98,14 @@ fn start(purpose: &str) -> Option<Watched> {
         Version::V1 => "/sys/fs/cgroup/memory",
         Version::V2 => "/sys/fs/cgroup",
     };
-    let script = "mount -o remount,bind,ro \"$0\" && exec env \"$1\" \"$2\" --exact the_watched_process --nocapture";
+    let cache = Path::new("/var/tmp").join(report.file_name().unwrap());
+    let script = "mount -o remount,bind,ro \"$0\" && head -c \"$4\" /dev/zero >\"$3\" && exec env \"$1\" \"$2\" --exact the_watched_process --nocapture";
     let variable = format!("{REPORT}={}", report.display());
     let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", script, mount, &variable]).arg(std::env::current_exe().unwrap());
+    command.args(["-m", "sh", "-c", script, mount, &variable]).arg(std::env::current_exe().unwrap()).arg(&cache);
+    command.arg((CACHE_MIB << 20).to_string());
     let process = lab.spawn(&cgroup, &mut command).unwrap();
-    let watched = Watched { lab, cgroup, report, process };
+    let watched = Watched { lab, cgroup, report, cache, process };
     watched.wait_for("ready");
     Some(watched)
 }
@@ -112,7 +134,9 @@ impl Drop for Watched {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        let _ = fs::remove_file(&self.report);
+        for file in [&self.report, &self.cache] {
+            let _ = fs::remove_file(file);
+        }
     }
 }
 

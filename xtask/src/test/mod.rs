@@ -6,7 +6,7 @@
 mod readme;
 
 use crate::{
-    debian::{self, Tool},
+    debian::{self, Program, Tool},
     process,
     vm::{self, Kernel},
     workspace,
@@ -34,6 +34,9 @@ const PROMTOOL: Tool = Tool {
     dependency: None,
     purpose: "its promtool checks the metrics (it is unpacked, not installed)",
 };
+
+const FREE: Program =
+    Program { name: "free", package: "procps", purpose: "the tables of `reprieve free` are compared with its own" };
 
 /// Runs all steps, and says which one failed.
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -81,6 +84,7 @@ fn prepare(fast: bool) -> Result<()> {
             .with_context(|| format!("{component} is missing; install it: rustup component add {component}"))?;
     }
     promtool()?;
+    debian::install(&FREE)?;
     if fast { Ok(()) } else { vm::prepare(&Kernel::ALL) }
 }
 
