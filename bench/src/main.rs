@@ -5,6 +5,7 @@
 //! because in a virtual machine both come through one port. Nothing here judges a time: it only shows them.
 
 mod agent;
+mod container;
 mod kills;
 mod place;
 mod population;
@@ -35,6 +36,11 @@ enum Section {
     Scan(scan::Options),
     /// Memory and CPU time of a running agent, and of an answer to a scraper
     Agent(agent::Options),
+    /// Cost of a look at one container's own memory
+    Container(container::Options),
+    /// Looks from inside the container (used by `container`)
+    #[command(hide = true)]
+    Look(container::worker::Options),
     /// Time from the kernel's record of a kill to the agent's log line
     Kills(kills::Options),
     /// Reads all cgroups below a directory whenever it is told to (used by `scan`)
@@ -52,6 +58,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().section {
         Section::Scan(options) => scan::run(&options),
         Section::Agent(options) => agent::run(&options),
+        Section::Container(options) => container::run(&options),
+        Section::Look(options) => container::worker::run(&options),
         Section::Kills(options) => kills::run(&options),
         Section::Read(options) => scan::worker::run(&options),
         Section::RemoveWhenOrphaned { directory } => place::remove_when_orphaned(&directory),

@@ -30,6 +30,8 @@ enum Row {
     ScanV2,
     /// Memory, idle CPU time and answers of the agent
     Agent,
+    /// Cost of a look at one container's own memory
+    Container,
     /// Time from the kernel's record of a kill to the agent's log line
     Kills,
 }
@@ -64,6 +66,7 @@ fn measure(row: Row, programs: &Programs) -> Result<String> {
             bench.arg("agent").arg(&programs.reprieve);
             bench.args(exporter.flat_map(|path| [std::ffi::OsStr::new("--node-exporter"), path.as_os_str()]))
         }
+        Row::Container => bench.arg("container").arg("--reprieve").arg(&programs.reprieve),
         Row::Kills => bench.arg("kills").arg(&programs.reprieve),
     };
     process::read_output(&mut bench)
