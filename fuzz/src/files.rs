@@ -2,12 +2,12 @@
 
 use reprieve_readings::{
     Bytes, CgroupMemory, CgroupVersion, Limit, Meminfo, MemoryFile, MemoryStat, ParseError, ProcessStat,
-    parse_cgroup_procs, parse_is_namespace_init, parse_vmstat_oom_kill,
+    parse_cgroup_procs, parse_cpu_list, parse_is_namespace_init, parse_quantity, parse_vmstat_oom_kill,
 };
 
 use crate::assert_harmless;
 
-/// A file that holds one amount or limit.
+/// A file that holds one amount or limit; an amount as people write it.
 pub fn amounts(input: &[u8]) {
     let amount = Bytes::parse(input);
     if let Ok(Limit::At(bytes)) = Limit::parse_v1(input) {
@@ -17,6 +17,12 @@ pub fn amounts(input: &[u8]) {
         Ok(Limit::At(bytes)) => assert_eq!(amount, Ok(bytes)),
         Ok(Limit::Max) => assert!(amount.is_err()),
         Err(error) => assert_harmless(&error.to_string()),
+    }
+    // Whatever is a bare number is a quantity too, and the same.
+    match (amount.clone(), parse_quantity(input)) {
+        (Ok(bytes), quantity) => assert_eq!(quantity, Ok(bytes)),
+        (Err(_), Ok(_)) => {}
+        (Err(_), Err(error)) => assert_harmless(&error.to_string()),
     }
     if let Ok(bytes) = amount {
         assert_eq!(Bytes::parse(bytes.get().to_string().as_bytes()), Ok(bytes));
@@ -52,13 +58,14 @@ fn assert_consistent(memory: &CgroupMemory) {
     assert!(reclaimable.is_none() || memory.stat.is_some_and(|stat| stat.active_file.is_some()));
 }
 
-/// `/proc/meminfo` and `/proc/vmstat`.
+/// `/proc/meminfo` and `/proc/vmstat`; a list of processors.
 pub fn node_memory(input: &[u8]) {
     match Meminfo::parse(input) {
         Ok(meminfo) => assert!(meminfo.total.is_some()),
         Err(error) => assert_harmless(&error.to_string()),
     }
     shown(parse_vmstat_oom_kill(input));
+    shown(parse_cpu_list(input));
 }
 
 /// `/proc/PID/stat`, `/proc/PID/status` and `cgroup.procs`.
