@@ -93,6 +93,8 @@ impl Memory {
     }
 
     /// Reads again. What can't be read any more is unknown from then on; [`Memory::problems`] says why.
+    ///
+    /// A process that somebody has moved to another cgroup meanwhile still reads the one it was found in.
     pub fn refresh(&mut self) {
         self.problems = Problems::default();
         self.read();
