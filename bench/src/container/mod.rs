@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use reprieve_readings::CgroupVersion;
 
 use crate::place::{Place, command_in};
 use crate::statistics::Sample;
@@ -56,7 +57,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
          by 20. free: wall time from before the fork until the process is reaped, output to /dev/null.",
         options.rounds
     );
-    print_section("A container's own memory", &table, &[note])
+    let version = if place.version() == CgroupVersion::V1 { "v1" } else { "v2" };
+    print_section(&format!("A container's own memory, cgroup {version}: time"), &table, &[note])
 }
 
 /// A line is `NAME<tab>NAME<tab>NANOSECONDS,NANOSECONDS …`.

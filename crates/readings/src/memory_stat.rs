@@ -7,10 +7,10 @@
 use crate::bytes::{Bytes, Limit};
 use crate::parse::{self, ParseError};
 
-/// Makes the struct and what looks up its fields, from one row a field: its meaning, its name (which is v2's key), and
-/// v1's key where v1 has it.
+/// Makes the struct and what looks up its fields, from one row a field: its meaning, its name, v2's key, and v1's key
+/// where v1 has it. The lookups match literals, which the compiler turns into few comparisons.
 macro_rules! memory_stat {
-    ($($(#[$doc:meta])+ $field:ident $(= $v1:literal)?;)*) => {
+    ($($(#[$doc:meta])+ $field:ident = $v2:literal $(, $v1:literal)?;)*) => {
         /// What `memory.stat` says of a cgroup and everything below it. A key that this kernel lacks is `None`.
         ///
         /// Sources: Documentation/admin-guide/cgroup-v2.rst ("memory.stat") and cgroup-v1/memory.rst (section 5.2),
@@ -24,17 +24,17 @@ macro_rules! memory_stat {
 
         impl MemoryStat {
             fn v2_field(&mut self, key: &[u8]) -> Option<&mut Option<Bytes>> {
-                $(if key == stringify!($field).as_bytes() {
-                    return Some(&mut self.$field);
-                })*
-                None
+                match key {
+                    $($v2 => Some(&mut self.$field),)*
+                    _ => None,
+                }
             }
 
             fn v1_field(&mut self, key: &[u8]) -> Option<&mut Option<Bytes>> {
-                $($(if key == $v1 {
-                    return Some(&mut self.$field);
-                })?)*
-                None
+                match key {
+                    $($($v1 => Some(&mut self.$field),)?)*
+                    _ => None,
+                }
             }
 
             /// The same with each amount changed, the limit excepted.
@@ -55,53 +55,53 @@ macro_rules! memory_stat {
 
 memory_stat! {
     /// Anonymous memory, with huge pages.
-    anon = b"rss";
+    anon = b"anon", b"rss";
     /// Page cache, tmpfs and shared memory included.
-    file = b"cache";
+    file = b"file", b"cache";
     /// All memory of the kernel (Linux 5.18). v1 says it in a file of its own.
-    kernel;
+    kernel = b"kernel";
     /// Stacks of threads, the kernel's side.
-    kernel_stack;
+    kernel_stack = b"kernel_stack";
     /// Page tables.
-    pagetables;
+    pagetables = b"pagetables";
     /// Page tables of virtual machines (Linux 6.1).
-    sec_pagetables;
+    sec_pagetables = b"sec_pagetables";
     /// Swap-backed page cache: tmpfs, shared memory. Counted in `file` too.
-    shmem = b"shmem";
+    shmem = b"shmem", b"shmem";
     /// Compressed swap in memory (Linux 5.19).
-    zswap;
+    zswap = b"zswap";
     /// What the pages in `zswap` were before (Linux 5.19).
-    zswapped;
+    zswapped = b"zswapped";
     /// Page cache that processes have mapped.
-    file_mapped = b"mapped_file";
+    file_mapped = b"file_mapped", b"mapped_file";
     /// Page cache that must be written before it can be freed.
-    file_dirty = b"dirty";
+    file_dirty = b"file_dirty", b"dirty";
     /// Page cache that is being written.
-    file_writeback = b"writeback";
+    file_writeback = b"file_writeback", b"writeback";
     /// Pages that are in memory and in swap.
-    swapcached = b"swapcached";
+    swapcached = b"swapcached", b"swapcached";
     /// Anonymous memory in huge pages.
-    anon_thp = b"rss_huge";
+    anon_thp = b"anon_thp", b"rss_huge";
     /// Page cache in huge pages.
-    file_thp;
+    file_thp = b"file_thp";
     /// Shared memory in huge pages.
-    shmem_thp;
+    shmem_thp = b"shmem_thp";
     /// Anonymous memory and tmpfs on the inactive list.
-    inactive_anon = b"inactive_anon";
+    inactive_anon = b"inactive_anon", b"inactive_anon";
     /// Anonymous memory and tmpfs on the active list.
-    active_anon = b"active_anon";
+    active_anon = b"active_anon", b"active_anon";
     /// Page cache on the inactive list: the first to be reclaimed.
-    inactive_file = b"inactive_file";
+    inactive_file = b"inactive_file", b"inactive_file";
     /// Page cache on the active list: reclaimable too, though the kubelet counts it as used.
-    active_file = b"active_file";
+    active_file = b"active_file", b"active_file";
     /// Memory that can't be reclaimed, such as mlocked pages.
-    unevictable = b"unevictable";
+    unevictable = b"unevictable", b"unevictable";
     /// Kernel objects that can be freed, such as dentries and inodes.
-    slab_reclaimable;
+    slab_reclaimable = b"slab_reclaimable";
     /// Kernel objects that can't.
-    slab_unreclaimable;
+    slab_unreclaimable = b"slab_unreclaimable";
     /// Pages of hugetlbfs, where the mount option `memory_hugetlb_accounting` charges them (Linux 6.7; told from 6.12).
-    hugetlb;
+    hugetlb = b"hugetlb";
 }
 
 impl MemoryStat {

@@ -3,7 +3,8 @@
 use crate::bytes::Bytes;
 use crate::parse::{self, ParseError};
 
-/// Makes the struct and what looks up its fields, from one row a line of the file: its meaning, field and key.
+/// Makes the struct and what looks up its fields, from one row a line of the file: its meaning, field and key. The
+/// lookup matches literals, which the compiler turns into few comparisons.
 macro_rules! meminfo {
     ($($(#[$doc:meta])+ $field:ident = $key:literal;)*) => {
         /// The lines of `/proc/meminfo` that differ from container to container, or that `free` shows. A line that this
@@ -17,10 +18,10 @@ macro_rules! meminfo {
 
         impl Meminfo {
             fn field(&mut self, key: &[u8]) -> Option<&mut Option<Bytes>> {
-                $(if key == $key {
-                    return Some(&mut self.$field);
-                })*
-                None
+                match key {
+                    $($key => Some(&mut self.$field),)*
+                    _ => None,
+                }
             }
         }
     };
@@ -111,13 +112,13 @@ impl Meminfo {
     /// Parses `/proc/meminfo`: lines of `Key:   NUMBER kB`. Keys that are not needed are passed over unread.
     pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
         let mut meminfo = Meminfo::default();
-        for line in text.split(|&byte| byte == b'\n') {
-            let Some((key, value)) = split_line(line) else { continue };
+        for line in parse::lines(text) {
+            let key = key_of(line);
             let Some(field) = meminfo.field(key) else { continue };
-            let kib = value
-                .strip_suffix(b" kB")
-                .and_then(|value| parse::decimal(value.trim_ascii_start()))
-                .ok_or_else(|| ParseError::new("a line `KEY: NUMBER kB`", line))?;
+            let number = line.strip_suffix(b" kB").and_then(parse::number_at_end);
+            // Between key and number stand a colon and blanks.
+            let kib = number.filter(|(before, _)| before.trim_ascii_end().len() == key.len() + 1);
+            let (_, kib) = kib.ok_or_else(|| ParseError::new("a line `KEY: NUMBER kB`", line))?;
             *field = Some(Bytes::from_kib(kib));
         }
         if meminfo.total.is_none() {
@@ -134,11 +135,10 @@ impl Meminfo {
     }
 }
 
-/// A line's key, and what comes after the colon.
-fn split_line(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let colon = line.iter().position(|&byte| byte == b':')?;
-    let (key, value) = line.split_at_checked(colon)?;
-    Some((key, value.strip_prefix(b":")?))
+/// What stands before a line's colon; nothing where there is none.
+fn key_of(line: &[u8]) -> &[u8] {
+    let colon = line.iter().position(|&byte| byte == b':');
+    colon.and_then(|colon| line.get(..colon)).unwrap_or_default()
 }
 
 /// The machine as far as a judgement needs it.

@@ -63,21 +63,34 @@ pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
 ///
 /// The kernel ends each line; text whose last line has no end was cut off, and its last number can't be trusted.
 pub(crate) fn key_values(text: &[u8], mut visit: impl FnMut(&[u8], u64)) -> Result<(), ParseError> {
-    let Some(body) = text.strip_suffix(b"\n") else {
+    if !text.ends_with(b"\n") {
         return Err(ParseError::new("lines of `KEY VALUE`, each ended", last_line(text)));
-    };
-    for line in body.split(|&byte| byte == b'\n') {
-        let parsed = line
-            .iter()
-            .position(|&byte| byte == b' ')
-            .and_then(|space| line.split_at_checked(space))
-            .and_then(|(key, value)| Some((key, decimal(value.strip_prefix(b" ")?)?)));
-        match parsed {
+    }
+    for line in lines(text) {
+        match number_at_end(line) {
             Some((key, value)) if !key.is_empty() => visit(key, value),
             _ => return Err(ParseError::new("a line `KEY VALUE`", line)),
         }
     }
     Ok(())
+}
+
+/// The lines of a text, without their ends. What follows the last end is no line.
+pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut start = 0;
+    memchr::memchr_iter(b'\n', text).map(move |end| {
+        let line = text.get(start..end).unwrap_or_default();
+        start = end + 1;
+        line
+    })
+}
+
+/// The decimal number after the last space of a line, and what stands before that space. Numbers are shorter than keys,
+/// so this looks from the right.
+pub(crate) fn number_at_end(line: &[u8]) -> Option<(&[u8], u64)> {
+    let space = line.iter().rposition(|&byte| byte == b' ')?;
+    let (before, number) = line.split_at_checked(space)?;
+    Some((before, decimal(number.strip_prefix(b" ")?)?))
 }
 
 fn last_line(text: &[u8]) -> &[u8] {

@@ -1,4 +1,4 @@
-//! The row that needs cgroup v2: the same measurement inside the virtual machine, with the peer that knows only v2.
+//! The rows that need cgroup v2: the same measurements inside the virtual machine, with the peer that knows only v2.
 //!
 //! The machine is emulated, so its times are long and only the ratios say anything: fewer rounds are enough, since
 //! nothing else runs in there.
@@ -11,19 +11,28 @@ use anyhow::{Context, Result, ensure};
 use std::time::Duration;
 
 /// Twice the descriptors of 2000 cgroups with 13 files, since a scan keeps open no more than half of what it may.
-const MEASURE: &str = "ulimit -n 65536 && exec \"$0\" scan --rounds 21,11,5";
+const SCAN: &str = "ulimit -n 65536 && exec \"$0\" scan --rounds 21,11,5";
 
-/// Boots the virtual machine and returns the table.
+/// Measures scans of all cgroups; returns the table.
 pub(crate) fn scan() -> Result<String> {
+    measure("scan", SCAN)
+}
+
+/// Measures a look at one container's memory; returns the table.
+pub(crate) fn container() -> Result<String> {
+    measure("container", "exec \"$0\" container --rounds 100")
+}
+
+fn measure(name: &str, script: &str) -> Result<String> {
     let arguments = ["--release", "--package", "reprieve-bench", "--features", "reprieve-bench/cgroupfs"];
     let executables = static_build::build("build", &arguments)?;
     let bench = executables.into_iter().next().context("cargo built no reprieve-bench")?.path;
-    let words = ["sh", "-c", MEASURE, &bench.to_string_lossy()].map(str::to_owned).to_vec();
+    let words = ["sh", "-c", script, &bench.to_string_lossy()].map(str::to_owned).to_vec();
     let boot = VmRun {
         kernel: Kernel::V6_12,
         memory: "3G".to_owned(),
         files: vec![bench],
-        commands: vec![GuestCommand { name: "scan".to_owned(), words }],
+        commands: vec![GuestCommand { name: name.to_owned(), words }],
         timeout: Duration::from_secs(1200),
     };
     let results = vm::run(&boot)?;

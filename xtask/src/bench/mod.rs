@@ -32,6 +32,8 @@ enum Row {
     Agent,
     /// Cost of a look at one container's own memory
     Container,
+    /// The same on cgroup v2, in a virtual machine
+    ContainerV2,
     /// Time from the kernel's record of a kill to the agent's log line
     Kills,
 }
@@ -66,6 +68,7 @@ fn measure(row: Row, programs: &Programs) -> Result<String> {
             bench.arg("agent").arg(&programs.reprieve);
             bench.args(exporter.flat_map(|path| [std::ffi::OsStr::new("--node-exporter"), path.as_os_str()]))
         }
+        Row::ContainerV2 => return guest::container(),
         Row::Container => bench.arg("container").arg("--reprieve").arg(&programs.reprieve),
         Row::Kills => bench.arg("kills").arg(&programs.reprieve),
     };
