@@ -19,6 +19,7 @@ mod parse;
 mod pressure;
 mod proc_cgroup;
 mod process;
+mod program;
 
 pub use bytes::{Bytes, Limit};
 pub use cgroup_memory::{CgroupMemory, CgroupVersion, MemoryFile, Pace};
@@ -35,3 +36,7 @@ pub use parse::ParseError;
 pub use pressure::{Pressure, Stall};
 pub use proc_cgroup::ProcCgroup;
 pub use process::{ProcessId, ProcessStat, parse_cgroup_procs, parse_is_namespace_init};
+pub use program::{
+    ConfigurationFile, Contents, DotnetHost, ElfFacts, Program, Shebang, Step, Wrapped, base_name, configuration_paths,
+    parse_elf, parse_wrapper, postgres_shared_buffers,
+};
