@@ -1,5 +1,5 @@
 //! The only crate that touches the kernel: it finds the memory controller, reads cgroups, processes and the machine,
-//! and waits for what the kernel has to tell. It decides nothing.
+//! waits for what the kernel has to tell, and runs programs. It decides nothing.
 //!
 //! Everything is read below [`Roots`], so that the same code serves a host, a container that has the host's `/proc` and
 //! `/sys` mounted elsewhere, and captured trees. A reading of many things returns what it could read together with its
@@ -15,6 +15,7 @@ mod kmsg;
 mod levels;
 mod node;
 mod processes;
+mod program;
 mod roots;
 mod tree;
 
@@ -26,5 +27,6 @@ pub use kmsg::{KmsgError, KmsgEvent, KmsgReader};
 pub use levels::read_levels;
 pub use node::{NodeReading, read_node};
 pub use processes::{in_first_pid_namespace, is_namespace_init, memory_cgroup_of, process_stat};
+pub use program::{ExecError, exec, read_program};
 pub use roots::Roots;
 pub use tree::{Cgroup, CgroupId, CgroupTree, ScanSummary};

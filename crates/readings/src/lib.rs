@@ -37,6 +37,6 @@ pub use pressure::{Pressure, Stall};
 pub use proc_cgroup::ProcCgroup;
 pub use process::{ProcessId, ProcessStat, parse_cgroup_procs, parse_is_namespace_init};
 pub use program::{
-    ConfigurationFile, Contents, DotnetHost, ElfFacts, Program, Shebang, Step, Wrapped, base_name, configuration_paths,
-    parse_elf, parse_wrapper, postgres_shared_buffers,
+    Assignment, ConfigurationFile, Contents, DotnetHost, ElfFacts, Program, Shebang, Step, Wrapped, base_name,
+    configuration_paths, parse_elf, parse_wrapper, postgres_shared_buffers,
 };

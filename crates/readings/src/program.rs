@@ -23,13 +23,16 @@ pub struct Program {
     pub environment: Vec<(Vec<u8>, Vec<u8>)>,
     /// The command and what it leads to, in this order.
     pub steps: Vec<Step>,
-    /// Names of variables that the command itself sets or removes (`env NAME=VALUE …`).
-    pub assigned: Vec<Vec<u8>>,
+    /// Variables that the command itself sets, or removes where there is no value (`env NAME=VALUE …`), in this order.
+    pub assigned: Vec<Assignment>,
     /// Whether the command throws the environment away (`env -i …`).
     pub clears_environment: bool,
     /// Configuration files that the program will read, and that may hold settings of the user's.
     pub configuration: Vec<ConfigurationFile>,
 }
+
+/// A variable that a command sets, or removes.
+pub type Assignment = (Vec<u8>, Option<Vec<u8>>);
 
 /// One program of the chain that a command leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,9 +68,19 @@ pub struct ConfigurationFile {
 }
 
 impl Program {
-    /// The value of a variable in the environment.
+    /// The value that a variable will have for the last program of the chain, if nothing is added.
     pub fn variable(&self, name: &[u8]) -> Option<&[u8]> {
-        self.environment.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_slice())
+        if let Some((_, value)) = self.assigned.iter().rfind(|(assigned, _)| assigned == name) {
+            return value.as_deref();
+        }
+        let inherited = self.environment.iter().find(|(found, _)| found == name && !self.clears_environment);
+        inherited.map(|(_, value)| value.as_slice())
+    }
+
+    /// The names of all variables that it may see.
+    pub fn variable_names(&self) -> impl Iterator<Item = &[u8]> {
+        let inherited = self.environment.iter().map(|(name, _)| name.as_slice());
+        inherited.chain(self.assigned.iter().map(|(name, _)| name.as_slice()))
     }
 }
 

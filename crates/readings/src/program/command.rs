@@ -1,6 +1,6 @@
 //! Programs that only prepare something and then become, or run, another one that their arguments name.
 
-use super::base_name;
+use super::{Assignment, base_name};
 
 /// What a wrapper does before it runs the command that it was given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -9,8 +9,8 @@ pub struct Wrapped {
     pub arguments: Vec<Vec<u8>>,
     /// How many of the wrapper's arguments, itself included, come before it; `None` where it was split out of one.
     pub skipped: Option<usize>,
-    /// Names of variables that it sets or removes.
-    pub assigned: Vec<Vec<u8>>,
+    /// Variables that it sets, or removes where there is no value.
+    pub assigned: Vec<Assignment>,
     /// Whether it throws the environment away.
     pub clears_environment: bool,
 }
@@ -109,9 +109,9 @@ fn parse_env(arguments: &[Vec<u8>]) -> Option<Wrapped> {
                 continue;
             }
             taken += parse_env_option(&argument, rest.get(1), &mut wrapped);
-        } else if let Some(equals) = argument.iter().position(|&byte| byte == b'=') {
+        } else if let Some((name, value)) = parse_assignment(&argument) {
             options = false;
-            wrapped.assigned.extend(argument.get(..equals).map(<[u8]>::to_vec));
+            wrapped.assigned.push((name.to_vec(), Some(value.to_vec())));
         } else {
             wrapped.arguments = rest;
             return Some(wrapped);
@@ -121,18 +121,24 @@ fn parse_env(arguments: &[Vec<u8>]) -> Option<Wrapped> {
     }
 }
 
+fn parse_assignment(argument: &[u8]) -> Option<(&[u8], &[u8])> {
+    let equals = argument.iter().position(|&byte| byte == b'=')?;
+    let (name, value) = argument.split_at_checked(equals)?;
+    Some((name, value.strip_prefix(b"=")?))
+}
+
 /// Takes note of one option of `env`; returns how many further arguments it takes.
 fn parse_env_option(option: &[u8], next: Option<&Vec<u8>>, wrapped: &mut Wrapped) -> usize {
     match option {
         b"-" | b"-i" | b"--ignore-environment" => wrapped.clears_environment = true,
         b"-u" | b"--unset" => {
-            wrapped.assigned.extend(next.cloned());
+            wrapped.assigned.extend(next.map(|name| (name.clone(), None)));
             return 1;
         }
         b"-C" | b"--chdir" => return 1,
         _ => {
             let name = option.strip_prefix(b"--unset=").or_else(|| option.strip_prefix(b"-u"));
-            wrapped.assigned.extend(name.map(<[u8]>::to_vec));
+            wrapped.assigned.extend(name.map(|name| (name.to_vec(), None)));
         }
     }
     0
@@ -212,7 +218,11 @@ mod tests {
     #[test]
     fn env_tells_which_variables_it_decides() {
         let wrapped = parse_wrapper(&words("env -u A --unset=B -uC -C /tmp D=1 node")).unwrap();
-        assert_eq!(wrapped.assigned, [b"A", b"B", b"C", b"D"]);
+        let removed = |name: &[u8]| (name.to_vec(), None);
+        assert_eq!(
+            wrapped.assigned,
+            [removed(b"A"), removed(b"B"), removed(b"C"), (b"D".to_vec(), Some(b"1".to_vec()))]
+        );
         assert!(!wrapped.clears_environment);
         assert!(parse_wrapper(&words("env -i node")).unwrap().clears_environment);
         assert!(parse_wrapper(&words("env - node")).unwrap().clears_environment);
@@ -223,7 +233,7 @@ mod tests {
         let from_script = [&b"/usr/bin/env"[..], b"-S A=1 node --title='a b'", b"/app/run", b"x"].map(<[u8]>::to_vec);
         let wrapped = parse_wrapper(&from_script).unwrap();
         assert_eq!(wrapped.arguments, [&b"node"[..], b"--title=a b", b"/app/run", b"x"]);
-        assert_eq!((wrapped.assigned, wrapped.skipped), (vec![b"A".to_vec()], None));
+        assert_eq!((wrapped.assigned, wrapped.skipped), (vec![(b"A".to_vec(), Some(b"1".to_vec()))], None));
         let split = [&b"env"[..], b"-S", b"deno run", b"a.ts"].map(<[u8]>::to_vec);
         assert_eq!(parse_wrapper(&split).unwrap().arguments, [&b"deno"[..], b"run", b"a.ts"]);
     }
