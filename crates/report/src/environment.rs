@@ -36,14 +36,13 @@ impl std::error::Error for NotUtf8 {}
 ///
 /// # Errors
 /// JSON can't carry a value that is no UTF-8.
-pub fn environment_text<'a>(
-    variables: impl Iterator<Item = (&'a str, &'a [u8])>,
-    format: EnvironmentFormat,
-) -> Result<Vec<u8>, NotUtf8> {
+pub fn environment_text(variables: &[(&str, &[u8])], format: EnvironmentFormat) -> Result<Vec<u8>, NotUtf8> {
+    let lines =
+        |line: fn(&str, &[u8]) -> Vec<u8>| variables.iter().flat_map(|(name, value)| line(name, value)).collect();
     match format {
-        EnvironmentFormat::Shell => Ok(variables.flat_map(|(name, value)| shell_line(name, value)).collect()),
-        EnvironmentFormat::Dotenv => Ok(variables.flat_map(|(name, value)| dotenv_line(name, value)).collect()),
-        EnvironmentFormat::Github => Ok(variables.flat_map(|(name, value)| github_lines(name, value)).collect()),
+        EnvironmentFormat::Shell => Ok(lines(shell_line)),
+        EnvironmentFormat::Dotenv => Ok(lines(dotenv_line)),
+        EnvironmentFormat::Github => Ok(lines(github_lines)),
         EnvironmentFormat::Json => json_object(variables),
     }
 }
@@ -82,11 +81,11 @@ fn github_lines(name: &str, value: &[u8]) -> Vec<u8> {
     [name.as_bytes(), b"<<", &delimiter, b"\n", value, b"\n", &delimiter, b"\n"].concat()
 }
 
-fn json_object<'a>(variables: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<Vec<u8>, NotUtf8> {
+fn json_object(variables: &[(&str, &[u8])]) -> Result<Vec<u8>, NotUtf8> {
     let mut object = Map::new();
     for (name, value) in variables {
-        let value = std::str::from_utf8(value).map_err(|_| NotUtf8 { variable: name.into() })?;
-        object.insert(name.into(), Value::from(value));
+        let value = std::str::from_utf8(value).map_err(|_| NotUtf8 { variable: (*name).into() })?;
+        object.insert((*name).into(), Value::from(value));
     }
     Ok([Value::Object(object).to_string().as_bytes(), b"\n"].concat())
 }
@@ -100,7 +99,7 @@ mod tests {
     const HOSTILE: &[u8] = b"a'b\"c $HOME `id` \\ #d\n\x1b[2J'; exit 9; '\xff ";
 
     fn text(value: &[u8], format: EnvironmentFormat) -> Vec<u8> {
-        environment_text([("A", value)].into_iter(), format).unwrap()
+        environment_text(&[("A", value)], format).unwrap()
     }
 
     #[track_caller]
@@ -145,13 +144,13 @@ mod tests {
     #[test]
     fn json_carries_text_only() {
         check("a\n\"b\"", EnvironmentFormat::Json, "{\"A\":\"a\\n\\\"b\\\"\"}\n");
-        let error = environment_text([("A", HOSTILE)].into_iter(), EnvironmentFormat::Json).unwrap_err();
+        let error = environment_text(&[("A", HOSTILE)], EnvironmentFormat::Json).unwrap_err();
         assert_eq!(error.to_string(), "A holds bytes that are no UTF-8, which JSON can't carry; take another --format");
     }
 
     #[test]
     fn no_variables_are_no_lines() {
-        let none = |format| environment_text(std::iter::empty(), format).unwrap();
+        let none = |format| environment_text(&[], format).unwrap();
         assert_eq!(none(EnvironmentFormat::Shell), b"");
         assert_eq!(none(EnvironmentFormat::Json), b"{}\n");
     }

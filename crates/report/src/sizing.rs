@@ -1,16 +1,12 @@
 //! What a sizing did and why, in lines for people.
 
-use reprieve_judgement::{Advice, Change, LeftAlone, Setting, Sizing};
+use reprieve_judgement::{Advice, Change, LeftAlone, Recognised, Setting, Sizing};
 use reprieve_readings::{Bytes, Escaped};
 
 /// Everything: the limit, what was recognised, what was set, what was left alone, and advice.
 pub fn sizing_lines(sizing: &Sizing, limit: Bytes) -> Vec<String> {
     let mut lines = vec![format!("the memory limit is {limit}")];
-    let recognised = sizing.recognised.iter().map(|found| format!("{} ({})", found.runtime.name(), found.by));
-    let recognised: Vec<String> = recognised.collect();
-    if !recognised.is_empty() {
-        lines.push(format!("recognised {}", recognised.join(", ")));
-    }
+    lines.extend(recognised_line(&sizing.recognised));
     lines.extend(sizing.settings.iter().map(setting_line));
     lines.extend(sizing.left.iter().map(left_line));
     lines.extend(sizing.advice.iter().map(advice_line));
@@ -26,6 +22,16 @@ pub fn argument_lines(sizing: &Sizing) -> Vec<String> {
         .filter(of_command)
         .map(|setting| format!("{}; no variable does it", setting_line(setting)))
         .collect()
+}
+
+fn recognised_line(recognised: &[Recognised]) -> Option<String> {
+    let of_same = recognised.chunk_by(|one, other| one.by == other.by).map(|of_same| {
+        let names: Vec<&str> = of_same.iter().map(|found| found.runtime.name()).collect();
+        let by = of_same.first().map(|found| found.by.as_str()).unwrap_or_default();
+        format!("{} ({by})", names.join(", "))
+    });
+    let of_same: Vec<String> = of_same.collect();
+    (!of_same.is_empty()).then(|| format!("recognised {}", of_same.join(", ")))
 }
 
 fn setting_line(setting: &Setting) -> String {
@@ -50,7 +56,7 @@ fn advice_line(advice: &Advice) -> String {
 
 #[cfg(test)]
 mod tests {
-    use reprieve_judgement::{Recognised, Runtime};
+    use reprieve_judgement::Runtime;
 
     use super::*;
 
@@ -62,7 +68,9 @@ mod tests {
         let arguments = Change::Arguments { at: 1, added: vec!["-c".into(), "shared_buffers=16MB".into()] };
         let setting = |runtime, change| Setting { runtime, change, reason: "so".into() };
         let sizing = Sizing {
-            recognised: vec![Recognised { runtime: Runtime::Jvm, by: "its name".into() }],
+            recognised: [(Runtime::Jvm, "its name"), (Runtime::Go, "why"), (Runtime::Node, "why")]
+                .map(|(runtime, by)| Recognised { runtime, by: by.into() })
+                .into(),
             settings: vec![
                 setting(Runtime::Jvm, Change::Variable { name, value, added }),
                 setting(Runtime::Postgres, arguments),
@@ -77,7 +85,7 @@ mod tests {
             sizing_lines(&sizing, Bytes::from_mib(64)),
             [
                 "the memory limit is 64.0 MiB",
-                "recognised jvm (its name)",
+                "recognised jvm (its name), go, node (why)",
                 "jvm: JAVA_TOOL_OPTIONS gets -XX:MaxRAMPercentage=75.0: so",
                 "postgres: the command gets -c shared_buffers=16MB: so",
                 "node: left alone: NODE_OPTIONS has \\x1b[2J\\n",

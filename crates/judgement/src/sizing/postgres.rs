@@ -46,7 +46,7 @@ pub(super) fn is_server(step: &Step) -> bool {
 
 /// The first argument decides what else `postgres` does than serve (`main`, src/backend/main/main.c).
 fn runs_no_server(step: &Step) -> bool {
-    const OTHER: [&[u8]; 6] = [b"--help", b"-?", b"--version", b"-V", b"--describe-config", b"--check"];
+    const OTHER: [&[u8]; 7] = [b"--help", b"-?", b"--version", b"-V", b"--describe-config", b"--check", b"-C"];
     let first = step.rest().first().map(Vec::as_slice).unwrap_or_default();
     OTHER.contains(&first)
         || first.starts_with(b"--single")
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn what_is_no_server_gets_no_arguments() {
-        for argument in ["--version", "--single", "-V", "--describe-config", "--help"] {
+        for argument in ["--version", "--single", "-V", "--describe-config", "--help", "-C"] {
             Case::new(&format!("postgres {argument}")).limit(GIB).leaves(RUNTIME).adds_nothing();
         }
     }

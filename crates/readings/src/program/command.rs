@@ -48,11 +48,30 @@ const WRAPPERS: &[Wrapper] = &[
     Wrapper { name: b"taskset", verb: None, with_value: &[], positional: 1 },
     Wrapper { name: b"chrt", verb: None, with_value: &[], positional: 1 },
     Wrapper { name: b"gosu", verb: None, with_value: &[], positional: 1 },
+    Wrapper { name: b"s6-setuidgid", verb: None, with_value: &[], positional: 1 },
+    Wrapper { name: b"setpriv", verb: None, with_value: SETPRIV, positional: 0 },
     Wrapper { name: b"su-exec", verb: None, with_value: &[], positional: 1 },
     Wrapper { name: b"bundle", verb: Some(b"exec"), with_value: &[], positional: 0 },
     Wrapper { name: b"poetry", verb: Some(b"run"), with_value: &[], positional: 0 },
     Wrapper { name: b"pipenv", verb: Some(b"run"), with_value: &[], positional: 0 },
     Wrapper { name: b"reprieve", verb: Some(b"exec"), with_value: REPRIEVE_EXEC, positional: 0 },
+];
+
+const SETPRIV: &[&[u8]] = &[
+    b"--ambient-caps",
+    b"--apparmor-profile",
+    b"--bounding-set",
+    b"--egid",
+    b"--euid",
+    b"--groups",
+    b"--inh-caps",
+    b"--pdeathsig",
+    b"--regid",
+    b"--reuid",
+    b"--rgid",
+    b"--ruid",
+    b"--securebits",
+    b"--selinux-label",
 ];
 
 /// Reprieve's own `exec`, so that one inside another counts as one.
@@ -201,6 +220,7 @@ mod tests {
         check("nice -n 5 node a.js", "node a.js", 3);
         check("timeout -k 5 --signal=INT 60 python3 a.py", "python3 a.py", 5);
         check("gosu postgres postgres -D /data", "postgres -D /data", 2);
+        check("setpriv --reuid 5 --regid=5 --clear-groups java", "java", 5);
         check("bundle exec puma -p 80", "puma -p 80", 2);
         check("reprieve exec -v --runtime jvm -- java", "java", 6);
         check("env -u HOME A=1 B=2 node a.js", "node a.js", 5);

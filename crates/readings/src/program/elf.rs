@@ -7,6 +7,7 @@
 mod fields;
 
 use fields::{Fields, Section};
+use memchr::memmem;
 
 /// The most that is asked for in one range; larger tables of strings are left out.
 const LARGEST_RANGE: u64 = 8 * 1024 * 1024;
@@ -138,28 +139,13 @@ fn string_at(strings: &[u8], offset: u64) -> &[u8] {
 
 /// Whether a table of strings has this one. A string that a linker keeps only as another one's end is not found.
 fn holds_string(strings: &[u8], string: &[u8]) -> bool {
-    let wanted = [b"\0", string, b"\0"].concat();
-    position(strings, &wanted).is_some()
+    memmem::find(strings, &[b"\0", string, b"\0"].concat()).is_some()
 }
 
 fn dotnet_host(data: &[u8]) -> Option<DotnetHost> {
-    let marker = position(data, &BUNDLE_MARKER)?;
+    let marker = memmem::find(data, &BUNDLE_MARKER)?;
     let location = data.get(marker.checked_sub(8)?..marker)?;
     Some(if location.iter().all(|&byte| byte == 0) { DotnetHost::AppHost } else { DotnetHost::SingleFile })
-}
-
-/// Where `part` first is. Candidates are found by the rarer end of the needle, which keeps megabytes cheap.
-fn position(text: &[u8], part: &[u8]) -> Option<usize> {
-    let (&marker, marker_at) = part.get(1).map(|marker| (marker, 1)).or(part.first().map(|first| (first, 0)))?;
-    let mut from = marker_at;
-    while let Some(found) = text.get(from..)?.iter().position(|&byte| byte == marker) {
-        let start = from + found - marker_at;
-        if text.get(start..).is_some_and(|rest| rest.starts_with(part)) {
-            return Some(start);
-        }
-        from += found + 1;
-    }
-    None
 }
 
 #[cfg(test)]

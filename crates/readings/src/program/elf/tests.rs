@@ -143,11 +143,4 @@ proptest! {
         file.truncate(end.index(file.len()));
         parse(&file);
     }
-
-    #[test]
-    fn a_part_is_found_where_it_is(before: Vec<u8>, part in prop::collection::vec(any::<u8>(), 1..6), after: Vec<u8>) {
-        let text = [&before[..], &part, &after].concat();
-        let expected = text.windows(part.len()).position(|window| window == part);
-        prop_assert_eq!(position(&text, &part), expected);
-    }
 }
