@@ -121,6 +121,7 @@ fn what_can_t_be_run_ends_as_in_a_shell() {
     let directory = tempfile::tempdir().unwrap();
     let lacks_interpreter = script(directory.path(), "script", b"#!/no/such/interpreter\n", 0o755);
     let not_executable = script(directory.path(), "text", b"echo no\n", 0o644);
+    let broken = script(directory.path(), "broken", b"\x7fELF\x02\x01\x01\0", 0o755);
     let check = |program: &Path, code: i32, reason: &str| {
         let (found, stderr) = failure(in_container("exec").arg("--").arg(program));
         assert_eq!(found, Some(code), "{stderr}");
@@ -130,6 +131,7 @@ fn what_can_t_be_run_ends_as_in_a_shell() {
     check(Path::new("/no/such/program"), 127, "No such file or directory (os error 2)");
     check(&lacks_interpreter, 127, "its interpreter /no/such/interpreter does not exist");
     check(&not_executable, 126, "Permission denied (os error 13)");
+    check(&broken, 126, "Exec format error (os error 8)");
     check(directory.path(), 126, "Permission denied (os error 13)");
     let (code, stderr) = failure(in_container("exec").args(["--", "a\x1b[2J\nb"]));
     assert_eq!(code, Some(127));

@@ -1,30 +1,25 @@
-//! Finding out what a command will run, and becoming it.
+//! Finding out what a command will run.
 //!
 //! [`read_program`] follows a command through `PATH`, wrappers and `#!` lines to the executable that will hold the memory,
 //! and reads no more of each file than the parsers of `readings` ask for. Nothing that it fails to read is an error: a
 //! program whose file can't be looked into is still run, it is only known less well.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
 
 use reprieve_readings::{
-    ConfigurationFile, Contents, Escaped, Program, Shebang, Step, configuration_paths, parse_elf, parse_wrapper,
+    ConfigurationFile, Contents, Program, Shebang, Step, configuration_paths, parse_elf, parse_wrapper,
 };
 use rustix::fs::{FileType, Mode, OFlags};
-use rustix::io::Errno;
 
 use crate::file;
 
 /// More wrappers and scripts than anybody stacks: `a.sh` may name itself as its interpreter.
 const MOST_STEPS: usize = 12;
 /// What `execvp` searches where `PATH` is not set (`confstr(_CS_PATH)` of glibc).
-const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
+pub(crate) const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 /// The most that is read of a configuration file.
 const LARGEST_CONFIGURATION: usize = 1024 * 1024;
 
@@ -63,13 +58,13 @@ fn follow_steps(program: &mut Program) {
     }
 }
 
-struct Found {
-    path: Vec<u8>,
-    file: OwnedFd,
+pub(crate) struct Found {
+    pub(crate) path: Vec<u8>,
+    pub(crate) file: OwnedFd,
 }
 
 /// The first regular file by this name that can be read, searched as `execvp` does: a name with a slash is a path.
-fn find(name: &[u8], path: &[u8]) -> Option<Found> {
+pub(crate) fn find(name: &[u8], path: &[u8]) -> Option<Found> {
     if name.contains(&b'/') {
         return open_regular(name).map(|file| Found { path: name.to_vec(), file });
     }
@@ -89,7 +84,7 @@ fn open_regular(path: &[u8]) -> Option<OwnedFd> {
     (kind == FileType::RegularFile).then_some(opened)
 }
 
-fn read_contents(file: &OwnedFd) -> Contents {
+pub(crate) fn read_contents(file: &OwnedFd) -> Contents {
     let head = read_at(file, 0, Shebang::HEAD);
     if let Some(shebang) = Shebang::parse(&head) {
         return Contents::Script(shebang);
@@ -122,63 +117,6 @@ fn read_configuration(path: Vec<u8>) -> Option<ConfigurationFile> {
 
 fn as_path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
-}
-
-/// A program that could not be run.
-#[derive(Debug)]
-pub struct ExecError {
-    program: Vec<u8>,
-    cause: io::Error,
-    /// What its file is, if there is one.
-    contents: Option<Contents>,
-}
-
-impl ExecError {
-    /// Whether there is no such program; otherwise it is there and may not, or can't, be executed.
-    pub fn is_not_found(&self) -> bool {
-        self.cause.raw_os_error() == Some(Errno::NOENT.raw_os_error())
-    }
-}
-
-impl fmt::Display for ExecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let program = Escaped(&self.program);
-        match &self.contents {
-            Some(Contents::Script(Shebang { interpreter, .. })) if self.is_not_found() => {
-                write!(f, "can't run {program}: its interpreter {} does not exist", Escaped(interpreter))
-            }
-            Some(Contents::Elf(_)) if self.is_not_found() => {
-                write!(f, "can't run {program}: the loader that it was linked for does not exist")
-            }
-            _ if self.is_not_found() && !self.program.contains(&b'/') => {
-                write!(f, "can't run {program}: no directory of PATH has such a program")
-            }
-            _ => write!(f, "can't run {program}: {}", self.cause),
-        }
-    }
-}
-
-impl std::error::Error for ExecError {}
-
-/// Replaces this process by the program, as `execvp` does: with the same pid, open files and ignored signals, with
-/// `variables` put into its environment, and with `/bin/sh` as interpreter of a text that names none. No signal is blocked,
-/// and SIGPIPE ends it, as in any program that a shell starts. Returns only if it can't be done.
-pub fn exec(arguments: &[Vec<u8>], variables: &[(&str, &[u8])]) -> ExecError {
-    let name = arguments.first().cloned().unwrap_or_default();
-    let rest = arguments.get(1..).unwrap_or_default();
-    let as_os = |bytes: &Vec<u8>| OsString::from_vec(bytes.clone());
-    let values = || variables.iter().map(|&(name, value)| (name, OsStr::from_bytes(value)));
-    let mut cause = Command::new(as_os(&name)).args(rest.iter().map(as_os)).envs(values()).exec();
-    let path = std::env::var_os("PATH").map_or(DEFAULT_PATH.to_vec(), OsString::into_vec);
-    let found = find(&name, &path);
-    if cause.raw_os_error() == Some(Errno::NOEXEC.raw_os_error())
-        && let Some(found) = &found
-        && read_contents(&found.file) == Contents::Text
-    {
-        // glibc's execvp has done so itself, musl's does not.
-        cause = Command::new("/bin/sh").arg(as_os(&found.path)).args(rest.iter().map(as_os)).envs(values()).exec();
-    }
-    ExecError { program: name, cause, contents: found.map(|found| read_contents(&found.file)) }
 }
 
 #[cfg(test)]
@@ -264,22 +202,5 @@ mod tests {
         let program = read(&["postgres", "-D", directory.path().to_str().unwrap()], "/nowhere");
         assert_eq!(program.configuration.len(), 1, "postgresql.auto.conf is not there");
         assert_eq!(program.configuration[0].text, b"shared_buffers = 1GB\n");
-    }
-
-    #[test]
-    fn a_failed_exec_says_what_is_missing() {
-        let directory = tempfile::tempdir().unwrap();
-        let script = write_script(directory.path(), "script", "#!/no/such/interpreter\n");
-        let failed = |name: &str| exec(&[name.as_bytes().to_vec()], &[]);
-        let error = failed(&script);
-        assert!(error.is_not_found());
-        assert_eq!(
-            error.to_string(),
-            format!("can't run {script}: its interpreter /no/such/interpreter does not exist")
-        );
-        let error = failed("no-such-program\n");
-        assert!(error.is_not_found());
-        assert_eq!(error.to_string(), "can't run no-such-program\\n: no directory of PATH has such a program");
-        assert!(!failed("/etc").is_not_found());
     }
 }
