@@ -1,7 +1,7 @@
 //! `reprieve exec` and `reprieve env` with real programs: what they see, what they become, and how they end.
 //!
-//! Programs that a machine may lack are needed for some tests. Each says on stderr that it skips, past the capture of the
-//! test harness; with `REPRIEVE_REQUIRE_RUNTIMES=1` what is missing is a failure.
+//! Programs that a machine may lack are needed for some tests. Each says on stderr that it skips, past the capture of
+//! the test harness; with `REPRIEVE_REQUIRE_RUNTIMES=1` what is missing is a failure.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::ffi::OsStr;

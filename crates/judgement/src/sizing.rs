@@ -1,9 +1,10 @@
 //! What limit should a program's runtime keep to, so that it stays below the container's?
 //!
-//! Most runtimes size themselves by the machine, or not at all, and are killed for it. Each file below holds one kind of
-//! runtime: how it is told to use less, and with which value. Two rules stand above all of them: what the user has set, in
-//! the environment, on the command line or in a file that a variable would override, is left as it is; and a limit too
-//! small for the runtime is told and nothing is set, since a value that is too small does more harm than none.
+//! Most runtimes size themselves by the machine, or not at all, and are killed for it. Each file below holds one kind
+//! of runtime: how it is told to use less, and with which value. Two rules stand above all of them: what the user has
+//! set, in the environment, on the command line or in a file that a variable would override, is left as it is; and a
+//! limit too small for the runtime is told and nothing is set, since a value that is too small does more harm than
+//! none.
 
 mod allocators;
 mod dotnet;

@@ -1,7 +1,8 @@
 //! Becoming another program.
 //!
-//! The standard library's `exec` is `execvp`, which gives whatever the kernel can't execute to `/bin/sh`, a broken binary
-//! too; the shell then looks for commands in it. So the search of `execvp` is made here, around the bare `execve`.
+//! The standard library's `exec` is `execvp`, which gives whatever the kernel can't execute to `/bin/sh`, a broken
+//! binary too; the shell then looks for commands in it. So the search of `execvp` is made here, around the bare
+//! `execve`.
 #![allow(unsafe_code, reason = "no safe crate of ours has execve(2) and signal(2)")]
 
 use std::ffi::{CString, NulError, OsString};
@@ -83,8 +84,8 @@ impl Image {
         })
     }
 
-    /// Tries what `execvp` tries: a name with a slash is a path; otherwise each directory of `path`, going on after those
-    /// that lack the program, and saying in the end that one had it and did not allow it.
+    /// Tries what `execvp` tries: a name with a slash is a path; otherwise each directory of `path`, going on after
+    /// those that lack the program, and saying in the end that one had it and did not allow it.
     fn search(&self, program: &[u8], path: &[u8]) -> Errno {
         if program.is_empty() {
             return Errno::NOENT;
@@ -125,11 +126,11 @@ fn execve(file: &std::ffi::CStr, arguments: &[CString], environment: &[CString])
         strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
     };
     let (arguments, environment) = (pointers(arguments), pointers(environment));
-    // SAFETY: SIG_DFL is a valid disposition of SIGPIPE, and no code of this process relies on another one from here on:
-    // it ends, or writes one line to stderr and ends.
+    // SAFETY: SIG_DFL is a valid disposition of SIGPIPE, and no code of this process relies on another one from here
+    // on: it ends, or writes one line to stderr and ends.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-    // SAFETY: all three are NUL-terminated: a CStr, and arrays of pointers to CStrings that outlive the call and end with
-    // a null pointer.
+    // SAFETY: all three are NUL-terminated: a CStr, and arrays of pointers to CStrings that outlive the call and end
+    // with a null pointer.
     unsafe { libc::execve(file.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }

@@ -1,8 +1,8 @@
 //! Finding out what a command will run.
 //!
-//! [`read_program`] follows a command through `PATH`, wrappers and `#!` lines to the executable that will hold the memory,
-//! and reads no more of each file than the parsers of `readings` ask for. Nothing that it fails to read is an error: a
-//! program whose file can't be looked into is still run, it is only known less well.
+//! [`read_program`] follows a command through `PATH`, wrappers and `#!` lines to the executable that will hold the
+//! memory, and reads no more of each file than the parsers of `readings` ask for. Nothing that it fails to read is an
+//! error: a program whose file can't be looked into is still run, it is only known less well.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,8 +1,9 @@
 //! Allocators keep freed memory: by arenas, whose number follows the machine's cores, and by giving it back late.
 //!
 //! - glibc: `MALLOC_ARENA_MAX`, else 8 arenas a core (mallopt(3)); `GLIBC_TUNABLES` may say the same.
-//! - jemalloc: `MALLOC_CONF`, else 4 arenas a core and a decay of 10 s. Later pairs win over earlier ones, so only those
-//!   keys are added that the user left out. One built with a prefix reads a variable with that prefix (jemalloc's INSTALL.md).
+//! - jemalloc: `MALLOC_CONF`, else 4 arenas a core and a decay of 10 s. Later pairs win over earlier ones, so only
+//!   those keys are added that the user left out. One built with a prefix reads a variable with that prefix (jemalloc's
+//!   INSTALL.md).
 //! - gperftools' tcmalloc: `TCMALLOC_RELEASE_RATE`, 1 by default and reasonable up to 10 (its documentation).
 
 use reprieve_readings::{Bytes, Contents, ElfFacts, Program, base_name};

@@ -1,8 +1,8 @@
 //! .NET takes 75 % of the limit that it sees for its heap, or 20 MB if that is more: right for one process.
 //!
 //! `DOTNET_GCHeapHardLimitPercent` is a hexadecimal number and says the same, so that it is seen. It wins over
-//! `System.GC.HeapHardLimitPercent` in `runtimeconfig.json`, so it is set only where that file was looked into (learn.microsoft.com,
-//! "Runtime configuration options for garbage collection").
+//! `System.GC.HeapHardLimitPercent` in `runtimeconfig.json`, so it is set only where that file was looked into
+//! (learn.microsoft.com, "Runtime configuration options for garbage collection").
 
 use reprieve_readings::{Bytes, Contents, DotnetHost};
 

@@ -1,10 +1,10 @@
 //! Erlang sees the host: it makes its table of ports (sockets and files) as large as the limit on open files, which
 //! container engines set to a billion, and then the table alone is gigabytes.
 //!
-//! `+Q NUMBER` in `ERL_AFLAGS` bounds the table. `erl` puts that variable at the beginning of its command line, so that a
-//! release's `vm.args` wins over it (erl(1)); ours goes before the user's part, which may end in `-extra`. The high
-//! watermark of RabbitMQ has no variable of its own any more (its image refuses `RABBITMQ_VM_MEMORY_HIGH_WATERMARK` since
-//! 3.9), and one given on the command line would win over `rabbitmq.conf`; so it is only advised.
+//! `+Q NUMBER` in `ERL_AFLAGS` bounds the table. `erl` puts that variable at the beginning of its command line, so that
+//! a release's `vm.args` wins over it (erl(1)); ours goes before the user's part, which may end in `-extra`. The high
+//! watermark of RabbitMQ has no variable of its own any more (its image refuses `RABBITMQ_VM_MEMORY_HIGH_WATERMARK`
+//! since 3.9), and one given on the command line would win over `rabbitmq.conf`; so it is only advised.
 
 use reprieve_readings::Bytes;
 

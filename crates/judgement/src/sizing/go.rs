@@ -1,7 +1,7 @@
 //! Go collects by growth alone and knows no limit of its own.
 //!
-//! `GOMEMLIMIT` (Go 1.19) is a soft limit in bytes that makes the collector work harder near it (package runtime, section
-//! "Environment Variables"). `off` is a setting too.
+//! `GOMEMLIMIT` (Go 1.19) is a soft limit in bytes that makes the collector work harder near it (package runtime,
+//! section "Environment Variables"). `off` is a setting too.
 
 use reprieve_readings::Bytes;
 

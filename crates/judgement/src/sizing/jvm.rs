@@ -1,8 +1,8 @@
 //! The JVM takes a quarter of the memory for its heap, or half of a small one.
 //!
-//! `JAVA_TOOL_OPTIONS` is read by every JVM, before the command line, so that `-Xmx` and the percentages given there win
-//! over it (JVM TI specification; measured with OpenJDK 17). The percentage has a decimal point because JDK 8 insists on it.
-//! JDKs before 8u191 do not know the option and would not start.
+//! `JAVA_TOOL_OPTIONS` is read by every JVM, before the command line, so that `-Xmx` and the percentages given there
+//! win over it (JVM TI specification; measured with OpenJDK 17). The percentage has a decimal point because JDK 8
+//! insists on it. JDKs before 8u191 do not know the option and would not start.
 
 use reprieve_readings::Bytes;
 
@@ -29,8 +29,8 @@ pub(super) fn size(sizer: &mut Sizer<'_>) {
     sizer.add(RUNTIME, "JAVA_TOOL_OPTIONS", option, Join::After(" "), reason);
 }
 
-/// 75 % from 512 MiB on. Below, what the rest of a JVM needs does not shrink with the limit; 50 % is also what a JVM takes
-/// by itself below 250 MiB, where it heeds `MinRAMPercentage` only.
+/// 75 % from 512 MiB on. Below, what the rest of a JVM needs does not shrink with the limit; 50 % is also what a JVM
+/// takes by itself below 250 MiB, where it heeds `MinRAMPercentage` only.
 fn heap_percentage(limit: Bytes) -> u64 {
     let left = limit.saturating_sub(BESIDE_HEAP).get();
     (left.saturating_mul(100) / limit.get().max(1)).clamp(50, 75)

@@ -1,7 +1,8 @@
-//! Node.js takes up to half of the memory for its heap, but never less than 256 MiB, which kills it in a small container.
+//! Node.js takes up to half of the memory for its heap, but never less than 256 MiB, which kills it in a small
+//! container.
 //!
-//! `--max-old-space-size` in MiB is allowed in `NODE_OPTIONS` (Node.js manual, cli.md), and the command line wins over it
-//! (measured with Node.js 20). Zero would mean the default.
+//! `--max-old-space-size` in MiB is allowed in `NODE_OPTIONS` (Node.js manual, cli.md), and the command line wins over
+//! it (measured with Node.js 20). Zero would mean the default.
 
 use reprieve_readings::Bytes;
 

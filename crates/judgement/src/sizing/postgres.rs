@@ -1,8 +1,8 @@
 //! PostgreSQL takes 128 MB of shared buffers, whatever the machine.
 //!
-//! There is no variable for it, but `-c shared_buffers=…` (postgres(1)). It wins over `postgresql.conf`, so that file is
-//! looked into; the 128MB that initdb writes there is the default and nobody's choice. A quarter of the memory is the
-//! manual's starting value ("Resource Consumption").
+//! There is no variable for it, but `-c shared_buffers=…` (postgres(1)). It wins over `postgresql.conf`, so that file
+//! is looked into; the 128MB that initdb writes there is the default and nobody's choice. A quarter of the memory is
+//! the manual's starting value ("Resource Consumption").
 
 use reprieve_readings::{Bytes, Program, Step, postgres_shared_buffers};
 

@@ -1,9 +1,9 @@
 //! Servers that fork workers: how many fit is the limit by what one worker uses at most, which only the user knows.
 //!
-//! gunicorn and uvicorn (their manuals, settings "workers") and Puma (its configuration DSL, "workers") take their default
-//! from `WEB_CONCURRENCY`; flags and configuration files win over it. PHP-FPM knows neither a variable nor a flag for
-//! `pm.max_children` (php-fpm(8): `-d` is for php.ini), but expands `${NAME}` in its files, so the number is handed over in
-//! a variable of ours.
+//! gunicorn and uvicorn (their manuals, settings "workers") and Puma (its configuration DSL, "workers") take their
+//! default from `WEB_CONCURRENCY`; flags and configuration files win over it. PHP-FPM knows neither a variable nor a
+//! flag for `pm.max_children` (php-fpm(8): `-d` is for php.ini), but expands `${NAME}` in its files, so the number is
+//! handed over in a variable of ours.
 
 use reprieve_readings::{Bytes, Contents, Program, Step};
 

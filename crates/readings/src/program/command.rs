@@ -260,9 +260,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_skipped_and_what_is_run_are_the_whole_command(tail in proptest::collection::vec("(-[a-zA-Z-]{0,3}|[a-z=]{0,4})", 0..8), wrapper in 0..=WRAPPERS.len()) {
+        fn what_is_skipped_and_what_is_run_are_the_whole_command(
+            tail in proptest::collection::vec("(-[a-zA-Z-]{0,3}|[a-z=]{0,4})", 0..8),
+            wrapper in 0..=WRAPPERS.len(),
+        ) {
             let name = WRAPPERS.get(wrapper).map_or(&b"env"[..], |wrapper| wrapper.name);
-            let arguments: Vec<Vec<u8>> = [name.to_vec()].into_iter().chain(tail.into_iter().map(String::into_bytes)).collect();
+            let tail = tail.into_iter().map(String::into_bytes);
+            let arguments: Vec<Vec<u8>> = [name.to_vec()].into_iter().chain(tail).collect();
             if let Some(Wrapped { arguments: runs, skipped: Some(skipped), .. }) = parse_wrapper(&arguments) {
                 prop_assert_eq!(&arguments[skipped..], &runs[..]);
                 prop_assert!(skipped > 0 && !runs.is_empty());

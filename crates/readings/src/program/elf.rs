@@ -61,7 +61,8 @@ const SECTIONS: &[(&[u8], Fact)] = &[
     (b"__libc_IO_vtables", |facts| facts.static_glibc = true),
 ];
 
-/// Symbols, and what they tell. A prefix of jemalloc's is that of its variable too (INSTALL.md, --with-jemalloc-prefix).
+/// Symbols, and what they tell. A prefix of jemalloc's is that of its variable too (INSTALL.md,
+/// --with-jemalloc-prefix).
 const SYMBOLS: &[(&[u8], Fact)] = &[
     (b"_ZN4node5StartEiPPc", |facts| facts.node = true),
     (b"__libc_mallopt", |facts| facts.static_glibc = true),
@@ -80,8 +81,8 @@ const BUNDLE_MARKER: [u8; 32] = [
 ];
 
 /// Parses an executable. `read` returns the bytes from an offset, at most as many as asked for and fewer at the file's
-/// end; it is never asked for more than 8 MiB at once and 32 MiB in all. `None` where the file is no ELF file; what can't be read or understood
-/// further on is left out, since a fact that is missing does no harm.
+/// end; it is never asked for more than 8 MiB at once and 32 MiB in all. `None` where the file is no ELF file; what
+/// can't be read or understood further on is left out, since a fact that is missing does no harm.
 pub fn parse_elf(mut read: impl FnMut(u64, usize) -> Vec<u8>) -> Option<ElfFacts> {
     let head = read(0, Fields::HEADER);
     let fields = Fields::of(&head)?;
