@@ -10,10 +10,12 @@
 mod cgroup;
 mod files;
 mod kernel_log;
+mod program;
 
 pub use cgroup::{cgroup_path, memory_hierarchy, owner};
 pub use files::{amounts, memory_files, node_memory, process};
 pub use kernel_log::{kmsg_record, oom_kills};
+pub use program::program;
 
 /// A target's name, which is that of its seeds and its bin, and the target.
 pub type Target = (&'static str, fn(&[u8]));
@@ -29,6 +31,7 @@ pub const TARGETS: &[Target] = &[
     ("oom_kills", oom_kills),
     ("owner", owner),
     ("process", process),
+    ("program", program),
 ];
 
 /// What is shown of a stranger's bytes must not act on a terminal or break a line.

@@ -1,6 +1,7 @@
 //! The command line: flags, their help and their checks, all in one place.
 
 mod free;
+mod sizing;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use reprieve_readings::Escaped;
 pub(crate) use free::{FreeArguments, Repeat};
 
 use crate::exit_code::ExitCode;
+pub(crate) use sizing::{EnvArguments, EnvFormat, ExecArguments};
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 2 wrong arguments, or the system did not allow it (one line on stderr).";
 
@@ -30,6 +32,12 @@ pub(crate) enum Command {
     /// Watch all cgroups of this machine: serve metrics, log OOM kills
     #[command(after_help = AGENT_EXAMPLES)]
     Agent(AgentArguments),
+    /// Print the variables that keep a language runtime below the memory limit
+    #[command(after_help = sizing::ENV_EXAMPLES)]
+    Env(EnvArguments),
+    /// Run a command whose language runtime keeps below the memory limit
+    #[command(after_help = sizing::EXEC_EXAMPLES)]
+    Exec(ExecArguments),
     /// Show how much memory the calling process may still use
     #[command(after_help = free::EXAMPLES)]
     Free(FreeArguments),

@@ -1,7 +1,10 @@
 //! From arguments to one call each.
 
 mod agent;
+mod env;
+mod exec;
 mod free;
+mod limit;
 mod meminfo;
 
 use anyhow::Result;
@@ -13,6 +16,8 @@ use crate::arguments::{Arguments, Command, RootArguments};
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Command::Agent(arguments) => agent::run(arguments),
+        Command::Env(arguments) => env::run(arguments),
+        Command::Exec(arguments) => exec::run(arguments),
         Command::Free(arguments) => free::run(&arguments),
         Command::Meminfo(arguments) => meminfo::run(&arguments),
     }

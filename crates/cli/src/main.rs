@@ -20,7 +20,7 @@ fn main() -> process::ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::Success.into(),
         Err(error) => {
             complain(&format!("{error:#}"));
-            ExitCode::Failure.into()
+            ExitCode::of(&error).into()
         }
     }
 }

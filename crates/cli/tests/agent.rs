@@ -193,7 +193,7 @@ fn what_can_t_be_done_is_said_in_one_line() {
     let proc = empty.path().to_str().unwrap();
     for command in ["agent", "free"] {
         let line = refusal(&[command, "--proc", proc]);
-        assert!(line.starts_with("reprieve: no memory controller: "), "{line}");
+        assert!(line.contains(": no memory controller: "), "{line}");
     }
     let line = refusal(&["free", "--proc", "/nonexistent"]);
     assert!(line.contains("/nonexistent/self/mountinfo: No such file or directory"), "{line}");

@@ -160,8 +160,9 @@ fn pid_1_of_a_container_is_known_even_where_no_scan_has_seen_it_and_the_victim_i
     let mut runtime = Command::new("unshare").args(["-p", "-f", "sh", "-c", &script]).spawn().unwrap();
     let kill = wait_for_kill(&agent, &lab.path_of(&cgroup));
     assert_eq!((&kill["name"], &kill["visibility"]), (&"tail".into(), &"invisible".into()));
-    for pid in fs::read_to_string(cgroup.join("cgroup.procs")).unwrap().lines() {
-        let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+    // The kernel shows 0 for a process that is being reaped.
+    let procs = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap();
+    for pid in procs.lines().filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().unwrap())) {
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     }
     runtime.wait().unwrap();

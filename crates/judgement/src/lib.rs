@@ -7,12 +7,14 @@
 //! | `container_meminfo` | What would `/proc/meminfo` say if it spoke of a container? |
 //! | `first_process` | Did the first process of a container survive a kill, so that nobody is told? |
 //! | `kills` | Which kills happened, and who were the victims? |
+//! | `sizing` | What limit should a program's runtime keep to, so that it stays below the container's? |
 
 mod available;
 mod changes;
 mod container_meminfo;
 mod first_process;
 mod kills;
+mod sizing;
 
 pub use available::{
     Available, Binding, Estimate, Headroom, HiddenLimit, judge_available, judge_hidden, judge_limit, judge_within,
@@ -23,3 +25,6 @@ pub use first_process::{
     FirstProcess, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,
 };
 pub use kills::{Kill, KillLedger, Place};
+pub use sizing::{
+    Advice, Choice, LeftAlone, Recognised, Runtime, Setting, SettingChange, Sizing, judge_sizing, recognise,
+};

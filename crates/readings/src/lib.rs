@@ -19,6 +19,7 @@ mod parse;
 mod pressure;
 mod proc_cgroup;
 mod process;
+mod program;
 mod quantity;
 
 pub use bytes::{Bytes, Limit};
@@ -36,4 +37,8 @@ pub use parse::ParseError;
 pub use pressure::{Pressure, Stall};
 pub use proc_cgroup::ProcCgroup;
 pub use process::{ProcessId, ProcessStat, parse_cgroup_procs, parse_is_namespace_init};
+pub use program::{
+    Assignment, ConfigurationFile, Contents, DotnetHost, ElfFacts, Program, Shebang, Step, Wrapped, base_name,
+    configuration_paths, parse_elf, parse_wrapper, postgres_shared_buffers,
+};
 pub use quantity::parse_quantity;

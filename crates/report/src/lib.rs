@@ -2,15 +2,19 @@
 //!
 //! Whatever a stranger may have named is escaped here before it reaches a terminal, a log line or a label.
 
+mod environment;
 mod free;
 mod kill;
 mod meminfo;
 mod metrics;
 mod prometheus_text;
+mod sizing;
 
+pub use environment::{EnvironmentFormat, NotUtf8, environment_text};
 pub use free::{
     FreeBound, FreeCgroup, FreeReport, Scale, TableOptions, Unit, free_explanation, free_json, free_line, free_table,
 };
 pub use kill::KillReport;
 pub use meminfo::meminfo_text;
 pub use metrics::{CgroupFigures, CgroupLabels, ExpositionFormat, KillCounts, NodeFigures, Snapshot, expose};
+pub use sizing::{argument_lines, sizing_lines};
