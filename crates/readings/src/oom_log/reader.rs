@@ -21,6 +21,11 @@ impl OomLogReader {
         let _ = (bytes, tell);
     }
 
+    /// Tells what has begun as it is, since nothing more comes for now, and goes on.
+    pub fn flush(&mut self, tell: impl FnMut(OomLogEvent)) {
+        let _ = tell;
+    }
+
     /// Ends the log. `tell` is called with what has not been told yet.
     pub fn finish(self, tell: impl FnMut(OomLogEvent)) {
         let _ = tell;
