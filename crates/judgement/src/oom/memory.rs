@@ -1,5 +1,7 @@
 //! Where the memory was, and who used it.
 
+use std::collections::BTreeMap;
+
 use reprieve_readings::{Bytes, MemoryInfo, OomLogReport};
 
 use super::choice::{Candidate, Ranking};
@@ -175,10 +177,16 @@ fn largest(candidates: &[Candidate]) -> MainUser {
     if is_half(one.resident) {
         return MainUser::Process { pid: one.pid, name: one.name.clone(), resident: one.resident };
     }
-    let same = || candidates.iter().filter(|candidate| candidate.name == one.name);
-    let resident: Bytes = same().map(|candidate| candidate.resident).sum();
-    if is_half(resident) {
-        return MainUser::Processes { name: one.name.clone(), count: same().count(), resident };
+    let mut by_name: BTreeMap<&[u8], (usize, Bytes)> = BTreeMap::new();
+    for candidate in candidates {
+        let (count, resident) = by_name.entry(&candidate.name).or_default();
+        *count += 1;
+        *resident = resident.saturating_add(candidate.resident);
     }
-    MainUser::Unclear
+    match by_name.into_iter().max_by_key(|(_, (_, resident))| *resident) {
+        Some((name, (count, resident))) if is_half(resident) => {
+            MainUser::Processes { name: name.to_vec(), count, resident }
+        }
+        _ => MainUser::Unclear,
+    }
 }
