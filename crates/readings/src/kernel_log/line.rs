@@ -106,11 +106,20 @@ fn split_invoked(message: &[u8], name_max: usize) -> Option<(&[u8], &[u8])> {
 
 fn trigger(name: &[u8], rest: &[u8]) -> OomTrigger {
     let gfp = rest.split(|&byte| byte == b',').next().unwrap_or(rest);
-    let order = split_once(rest, b" order=").and_then(|(_, order)| {
-        let digits = order.split(|&byte| byte == b',').next()?;
-        std::str::from_utf8(digits).ok()?.parse().ok()
-    });
-    OomTrigger { name: name.to_vec(), pid: None, gfp: gfp.to_vec(), order }
+    OomTrigger {
+        name: name.to_vec(),
+        pid: None,
+        gfp: gfp.to_vec(),
+        order: signed_after(rest, b" order="),
+        oom_score_adj: signed_after(rest, b" oom_score_adj="),
+    }
+}
+
+/// The number behind `key`, up to a comma or the end.
+fn signed_after<T: std::str::FromStr>(text: &[u8], key: &[u8]) -> Option<T> {
+    let (_, value) = split_once(text, key)?;
+    let digits = value.split(|&byte| byte == b',').next()?;
+    std::str::from_utf8(digits).ok()?.trim_ascii_end().parse().ok()
 }
 
 fn verdict(scope: OomScope, rest: &[u8]) -> Option<Line<'_>> {
