@@ -6,13 +6,13 @@
 //!
 //! How many were killed is for the counters of the cgroups to say; the log can lose records, and tells of each victim.
 
-mod kill_line;
+pub(crate) mod kill_line;
 mod kmsg;
-mod line;
+pub(crate) mod line;
 mod pending;
 mod reader;
-mod summary;
-mod text;
+pub(crate) mod summary;
+pub(crate) mod text;
 mod victim;
 
 pub use self::kmsg::{KmsgRecord, PrintkCaller};

@@ -9,10 +9,23 @@
 //! doubt: the agent would rather tell less than book a kill to the wrong cgroup, while whoever reads a file that was cut,
 //! wrapped or filtered wants what is there, and to be told what is missing.
 
+mod assembly;
+mod draft;
+mod draft_memory;
+mod encoding;
+mod envelope;
+mod export;
+mod joiner;
+mod line;
+mod lines;
 mod memory;
+mod other_kill;
+mod prefix;
 mod reader;
 mod report;
+mod summary;
 mod tasks;
+mod time;
 
 pub use self::memory::{CgroupStats, LimitUse, MemoryInfo, SlabUse, Zone};
 pub use self::reader::OomLogReader;

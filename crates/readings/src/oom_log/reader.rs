@@ -1,33 +1,132 @@
 //! Reads a log, whatever its form, and gives the reports in it.
+//!
+//! Bytes become lines ([`Lines`]), lines messages with their origin ([`Envelopes`]), messages are joined where they were
+//! wrapped ([`Joiner`]), and reports are put together of them ([`Assembly`]). While nothing is begun in any of these,
+//! lines without a marker are passed over unread.
 
+use super::assembly::Assembly;
+use super::encoding::Encoding;
+use super::envelope::Envelopes;
+use super::joiner::{Joiner, Message};
+use super::lines::Lines;
+use super::other_kill;
+use super::prefix::{Author, Origin};
 use super::report::OomLogEvent;
 
 /// Finds the OOM killer's reports in the bytes of a log.
 ///
 /// It keeps a bounded part of the log, whatever comes in: less than a mebibyte of text, and the reports that have not
-/// ended. How the log is cut into pieces makes no difference to what is told.
+/// ended, of which the longest take some mebibytes. How the log is cut into pieces makes no difference to what is told.
+#[derive(Debug)]
+pub struct OomLogReader {
+    encoding: Encoding,
+    lines: Lines,
+    rest: Messages,
+}
+
+/// What comes behind the lines.
 #[derive(Debug, Default)]
-pub struct OomLogReader {}
+struct Messages {
+    envelopes: Envelopes,
+    joiner: Joiner,
+    assembly: Assembly,
+}
+
+impl Default for OomLogReader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl OomLogReader {
     /// A reader at the beginning of a log.
     pub fn new() -> Self {
-        Self::default()
+        OomLogReader { encoding: Encoding::default(), lines: Lines::new(), rest: Messages::default() }
     }
 
     /// Takes the next bytes of the log, as many as there are at hand. `tell` is called with each event that they end, in
     /// the order of the log.
-    pub fn feed(&mut self, bytes: &[u8], tell: impl FnMut(OomLogEvent)) {
-        let _ = (bytes, tell);
+    pub fn feed(&mut self, bytes: &[u8], mut tell: impl FnMut(OomLogEvent)) {
+        for block in bytes.chunks(Lines::BLOCK) {
+            let OomLogReader { encoding, lines, rest } = self;
+            encoding.decode(block, &mut |text| {
+                if lines.push(text) {
+                    rest.take_lines(lines, &mut tell);
+                }
+            });
+        }
     }
 
-    /// Tells what has begun as it is, since nothing more comes for now, and goes on.
-    pub fn flush(&mut self, tell: impl FnMut(OomLogEvent)) {
-        let _ = tell;
+    /// Tells what has begun as it is, for nothing more comes for now, and goes on with the log.
+    pub fn flush(&mut self, mut tell: impl FnMut(OomLogEvent)) {
+        std::mem::take(&mut self.rest).finish(&mut tell);
     }
 
     /// Ends the log. `tell` is called with what has not been told yet.
-    pub fn finish(self, tell: impl FnMut(OomLogEvent)) {
-        let _ = tell;
+    pub fn finish(mut self, mut tell: impl FnMut(OomLogEvent)) {
+        let OomLogReader { encoding, lines, rest } = &mut self;
+        encoding.finish(&mut |text| {
+            if lines.push(text) {
+                rest.take_lines(lines, &mut tell);
+            }
+        });
+        if lines.finish() {
+            rest.take_lines(lines, &mut tell);
+        }
+        rest.finish(&mut tell);
     }
+
+    /// How many bytes of text are kept at the moment.
+    pub fn kept(&self) -> usize {
+        self.lines.kept()
+    }
+}
+
+impl Messages {
+    fn take_lines(&mut self, lines: &mut Lines, tell: &mut dyn FnMut(OomLogEvent)) {
+        while let Some(line) = lines.next(self.is_open()) {
+            let number = line.number;
+            let Messages { envelopes, joiner, assembly } = self;
+            envelopes.open(line.text, &mut |origin, text| take_message(number, origin, text, joiner, assembly, tell));
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.envelopes.is_open() || self.joiner.is_holding() || self.assembly.is_open()
+    }
+
+    fn finish(&mut self, tell: &mut dyn FnMut(OomLogEvent)) {
+        let Messages { envelopes, joiner, assembly } = self;
+        envelopes.finish(&mut |origin, text| take_message(0, origin, text, joiner, assembly, tell));
+        joiner.finish(&mut |message, joiner| assembly.take(message, joiner.columns(), tell));
+        assembly.finish(tell);
+    }
+}
+
+fn take_message(
+    number: u64,
+    origin: &Origin,
+    text: &[u8],
+    joiner: &mut Joiner,
+    assembly: &mut Assembly,
+    tell: &mut dyn FnMut(OomLogEvent),
+) {
+    if let Some(kill) = other_kill::parse(number, origin, text) {
+        assembly.other_kill(kill, tell);
+        return;
+    }
+    if let Author::Program(_) = origin.author {
+        return;
+    }
+    let message = Message { number, origin: origin.clone(), text: without_indentation(text).to_vec() };
+    joiner.take(message, &mut |message, joiner| assembly.take(message, joiner.columns(), tell));
+}
+
+/// Up to Linux 3.18 one record begins with a blank that is its own.
+fn without_indentation(text: &[u8]) -> &[u8] {
+    let trimmed = text.trim_ascii_start();
+    if trimmed.starts_with(b"killed as a result of limit of ") {
+        return text.get(text.len() - trimmed.len() - 1..).unwrap_or(trimmed);
+    }
+    trimmed
 }

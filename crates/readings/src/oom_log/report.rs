@@ -155,7 +155,7 @@ pub struct AnnouncedVictim {
 }
 
 /// A process that was killed: a line `Killed process …`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KilledProcess {
     /// When the line was printed.
     pub time: LogTime,
