@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use super::draft::Draft;
 use super::joiner::Message;
-use super::line::{LogLine, Part, Reading, named};
+use super::line::{LogLine, Part, Reading, is_memcg_call, named};
 use super::report::{LogTime, OomLogEvent, OtherKill};
 use crate::kernel_log::line::Line;
 use crate::kernel_log::text::{process_id, rsplit_once, split_once};
@@ -56,6 +56,7 @@ impl Assembly {
             Reading::Nothing => {
                 if let Some(draft) = self.draft_of(message) {
                     draft.take_piece(&message.text);
+                    draft.is_memcg |= is_memcg_call(&message.text);
                 }
             }
         }

@@ -24,6 +24,8 @@ pub(super) struct Draft {
     pub(super) is_superseded: bool,
     /// Whether a line of it was cut.
     pub(super) is_cut: bool,
+    /// Whether the trace of calls leads through a memory cgroup.
+    pub(super) is_memcg: bool,
     /// A summary that another's line has cut in two, up to the cut.
     cut_summary: Option<Vec<u8>>,
     /// The summary, for when the victim's name is known.
@@ -78,6 +80,7 @@ impl Draft {
             report,
             is_superseded: false,
             is_cut: false,
+            is_memcg: false,
             cut_summary: None,
             summary_text: Vec::new(),
             step: Step::Dump,
@@ -142,7 +145,10 @@ impl Draft {
             Line::Killed(kill) => self.accepts_kill(kill, time),
             Line::AlreadyExiting { .. } => true,
             Line::NoKillable => is_dump,
-            Line::Group(_) => !is_dump && report.oom_group.is_none(),
+            // A log can have the same lines twice.
+            Line::Group(path) => {
+                !is_dump && report.oom_group.as_ref().is_none_or(|group| *group == CgroupPath::new(path))
+            }
         }
     }
 
@@ -415,7 +421,7 @@ impl Draft {
         let is_global =
             report.memory_info.is_some() || matches!(report.panic, Some(OomPanic::SystemWide | OomPanic::NoKillable));
         let scope = report.scope.or_else(|| {
-            let is_memcg = report.memory.is_some() || !report.stats.is_empty();
+            let is_memcg = self.is_memcg || report.memory.is_some() || !report.stats.is_empty();
             if is_memcg { Some(OomScope::MemoryCgroup) } else { is_global.then_some(OomScope::Global) }
         });
         let has_outcome = !report.victims.is_empty()

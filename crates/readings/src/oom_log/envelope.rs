@@ -39,7 +39,7 @@ impl Envelopes {
             Entry::Taken => return,
             Entry::None => {}
         }
-        let plain = without_colours(line);
+        let plain = with_plain_blanks(without_colours(line));
         let text = plain.trim_ascii_start();
         if text.starts_with(b"{") && self.open_json(text, take) {
             return;
@@ -175,6 +175,23 @@ fn cri(text: &[u8]) -> Option<(bool, &[u8])> {
         b"F" => Some((false, line)),
         _ => None,
     }
+}
+
+/// Web pages and mails make no-break spaces of blanks in a row.
+fn with_plain_blanks(line: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    const NO_BREAK_SPACE: &[u8] = "\u{a0}".as_bytes();
+    if memchr::memmem::find(&line, NO_BREAK_SPACE).is_none() {
+        return line;
+    }
+    let mut plain = Vec::with_capacity(line.len());
+    let mut rest = &*line;
+    while let Some(at) = memchr::memmem::find(rest, NO_BREAK_SPACE) {
+        plain.extend_from_slice(rest.get(..at).unwrap_or_default());
+        plain.push(b' ');
+        rest = rest.get(at + NO_BREAK_SPACE.len()..).unwrap_or_default();
+    }
+    plain.extend_from_slice(rest);
+    Cow::Owned(plain)
 }
 
 /// Takes out what a terminal would take for colours: `ESC [ … m`.

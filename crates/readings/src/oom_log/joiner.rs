@@ -62,6 +62,7 @@ impl Joiner {
                 self.held = Some(message);
             }
             _ if goes_on && message.text.starts_with(b"oom-kill:") => self.held = Some(message),
+            reading if reading.may_go_on() => self.held = Some(message),
             _ => self.give(&message, give),
         }
     }
@@ -106,6 +107,9 @@ impl Joiner {
             [held_text, &next.text].concat()
         };
         let quality = |text: &[u8]| Reading::of(text, columns).quality(text);
+        if begun.may_go_on() && quality(&spaced).max(quality(&glued)) <= begun.quality(&held.text) {
+            return None;
+        }
         let (of_spaced, of_glued) = (quality(&spaced), quality(&glued));
         let text = if is_empty {
             next.text.clone()

@@ -36,6 +36,8 @@ pub(super) enum Part {
     Header,
     Row,
     Trace,
+    Group,
+    Reaped,
     /// Nothing but a prefix.
     Empty,
 }
@@ -107,12 +109,24 @@ impl<'a> Reading<'a> {
             _ => {}
         }
         if let Some(part) = part {
-            return match (part, other_usage(message)) {
-                (Part::Usage, Some(line)) => Reading::Whole(line),
-                _ => Reading::Part(part),
+            let line = match part {
+                Part::Usage => other_usage(message),
+                Part::Reaped => other_line(message).filter(|_| !message.trim_ascii_end().ends_with(b",")),
+                _ => None,
             };
+            return line.map_or(Reading::Part(part), Reading::Whole);
         }
         memory_line(message).or_else(|| other_line(message)).map_or(Reading::Nothing, Reading::Whole)
+    }
+
+    /// Whether the line, though whole in one version, would go on in another.
+    pub(super) fn may_go_on(&self) -> bool {
+        match self {
+            Reading::Whole(LogLine::Kill(Line::Killed(kill))) => {
+                kill.scope.is_some() && kill.sizes.oom_score_adj.is_none()
+            }
+            _ => false,
+        }
     }
 
     /// How much is understood, to choose between two ways to join pieces: more is better.
@@ -128,10 +142,7 @@ impl<'a> Reading<'a> {
             },
             Reading::Part(Part::Header) => (1, tasks::known_columns(message)),
             // A summary has no blanks, but for names.
-            Reading::Part(Part::Summary) => {
-                let blanks = message.iter().filter(|&&byte| byte == b' ').count();
-                (1, i32::try_from(blanks).unwrap_or(i32::MAX).saturating_neg())
-            }
+            Reading::Part(Part::Summary) => (1, -blanks(message)),
             Reading::Part(_) => (1, 0),
             Reading::Nothing => (0, 0),
         }
@@ -153,6 +164,10 @@ impl Part {
             Some(Part::Usage)
         } else if message == b"Task in" || (begins(&[b"Task in /"]) && rsplit_once(message, b" killed").is_some()) {
             Some(Part::TaskIn)
+        } else if begins(&[b"Tasks in /"]) && split_once(message, b" are going").is_some() {
+            Some(Part::Group)
+        } else if begins(&[b"oom_reaper: reaped process "]) {
+            Some(Part::Reaped)
         } else if begins(&[b"CPU: "]) && split_once(message, b" PID: ").is_some() {
             Some(Part::Trace)
         } else {
@@ -180,9 +195,13 @@ fn is_whole(line: &Line<'_>, message: &[u8]) -> bool {
         Line::Summary(rest) => Summary::parse(rest).is_some(),
         Line::Announced { who, .. } => who.ends_with(b"or sacrifice child"),
         Line::Killed(kill) => {
-            let has_tail = split_once(message, b" UID:").is_some() || split_once(message, b" pgtables:").is_some();
+            let tail = rsplit_once(message, b"total-vm:").map_or(&b""[..], |(_, tail)| tail);
+            let has_tail = split_once(tail, b"UID:").is_some() || split_once(tail, b"pgtables:").is_some();
+            // The words that tell the scope came later than the shared memory.
+            let last_size = if kill.scope.is_some() { kill.sizes.shmem_rss } else { kill.sizes.file_rss };
             !message.ends_with(b",")
-                && kill.sizes.file_rss.is_some()
+                && last_size.is_some()
+                && strange_fields(tail) == 0
                 && (!has_tail || kill.sizes.oom_score_adj.is_some())
         }
         _ => true,
@@ -194,8 +213,13 @@ fn kill_quality(kill: &KillLine<'_>, message: &[u8]) -> i32 {
     let known = [sizes.total_vm, sizes.anon_rss, sizes.file_rss, sizes.shmem_rss, sizes.pgtables];
     let known = known.iter().flatten().count() + usize::from(kill.uid.is_some());
     let tail = rsplit_once(message, b"total-vm:").map_or(&b""[..], |(_, tail)| tail);
-    let strange = tail.split(|&byte| byte == b' ').skip(1).filter(|field| !field.contains(&b':')).count();
-    i32::try_from(4 * known).unwrap_or(0) - i32::try_from(strange).unwrap_or(0)
+    i32::try_from(4 * known).unwrap_or(0) - i32::try_from(strange_fields(tail)).unwrap_or(0)
+}
+
+/// How many of the words behind `total-vm:` are no fields.
+fn strange_fields(tail: &[u8]) -> usize {
+    let words = tail.split(|&byte| byte == b' ').skip(1).filter(|word| !word.is_empty());
+    words.filter(|word| !word.contains(&b':')).count()
 }
 
 fn summary_quality(rest: &[u8]) -> i32 {
@@ -206,6 +230,17 @@ fn summary_quality(rest: &[u8]) -> i32 {
         + has(b",task_memcg=/")
         + has(b",task=")
         + 2 * (has(b",oom_memcg=/") | has(b",global_oom,"))
+        - blanks(rsplit_once(rest, b",task=").map_or(rest, |(places, _)| places))
+}
+
+fn blanks(text: &[u8]) -> i32 {
+    i32::try_from(text.iter().filter(|&&byte| byte == b' ').count()).unwrap_or(i32::MAX / 2)
+}
+
+/// Whether the message is a function on the way to the OOM killer of a memory cgroup, in a trace of calls.
+pub(super) fn is_memcg_call(message: &[u8]) -> bool {
+    let call = rsplit_once(message, b">] ").map_or(message, |(_, call)| call);
+    call.starts_with(b"mem_cgroup_out_of_memory+") || call.starts_with(b"mem_cgroup_oom_synchronize+")
 }
 
 /// The kernel's release in what follows `Comm: ` of a stack trace's head: `NAME Not tainted 6.1.0 #1`.

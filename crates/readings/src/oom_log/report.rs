@@ -94,9 +94,10 @@ pub struct OomLogReport {
 }
 
 impl OomLogReport {
-    /// Whether the report has its beginning and tells its outcome. What lies between may be missing still.
+    /// Whether the report goes from its beginning to its outcome and tells of the memory in between. The table of
+    /// processes, which can be turned off, and ends of lines may be missing still.
     pub fn is_complete(&self) -> bool {
-        !self.missing.contains(&Missing::Beginning) && !self.missing.contains(&Missing::Outcome)
+        ![Missing::Beginning, Missing::Memory, Missing::Outcome].iter().any(|part| self.missing.contains(part))
     }
 
     /// Whether somebody asked for the kill by SysRq (`f`).

@@ -51,7 +51,10 @@ impl<'a> Places<'a> {
     pub(super) fn task_memcg(&self, name: Option<&[u8]>) -> Option<&'a [u8]> {
         let task = self.task?;
         let exact = name.and_then(|name| task.strip_suffix(name)?.strip_suffix(b",task="));
-        exact.or_else(|| rsplit_once(task, b",task=").map(|(path, _)| path)).filter(|path| path.starts_with(b"/"))
+        // journalctl ends what it cuts with `>`; the comma was the path's end, most likely.
+        let cut = || task.strip_suffix(b",>").filter(|_| self.end.is_none());
+        let path = exact.or_else(|| rsplit_once(task, b",task=").map(|(path, _)| path)).or_else(cut);
+        path.filter(|path| path.starts_with(b"/"))
     }
 
     /// Who was chosen.
@@ -107,10 +110,12 @@ impl<'a> Places<'a> {
 /// `…,task=NAME,pid=N,uid=N`: what is before `,pid=`, and the end if it is there.
 fn end(rest: &[u8]) -> (&[u8], Option<End<'_>>) {
     let whole = || {
-        let (rest, uid) = rsplit_once(rest.trim_ascii_end(), b",uid=")?;
-        let (body, pid) = rsplit_once(rest, b",pid=")?;
+        let (body, pid) = rsplit_once(rest.trim_ascii_end(), b",pid=")?;
+        // A line that was cut may have lost a part of the word.
+        let (pid, uid) = split_once(pid, b",u")?;
+        let uid = uid.strip_prefix(b"id=").and_then(user_id);
         let (_, name) = rsplit_once(body, b",task=")?;
-        Some((body, End { name, pid: process_id(pid)?, uid: user_id(uid) }))
+        Some((body, End { name, pid: process_id(pid)?, uid }))
     };
     match whole() {
         Some((body, end)) => (body, Some(end)),
