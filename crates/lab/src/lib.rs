@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use captured::Captured;
+pub use captured::{Captured, Level};
 
 /// A place for cgroups of one's own.
 #[derive(Debug)]
