@@ -124,7 +124,9 @@ fn statistics_that_lag_give_neither_less_than_nothing_nor_more_than_the_limit() 
             .unwrap();
         let answer = machine.read();
         assert_eq!((answer.unread, answer.problems.as_slice()), (None, [].as_slice()));
-        assert!(answer.bound.estimate.high <= Bytes::from_mib(64).max(Bytes::from_mib(limit.parse::<u64>().unwrap() / MIB)));
+        assert!(
+            answer.bound.estimate.high <= Bytes::from_mib(64).max(Bytes::from_mib(limit.parse::<u64>().unwrap() / MIB))
+        );
         answer.bound()
     };
     assert_eq!(with(64, 90, 0), (Binding::Level(0), 0), "usage above the limit");

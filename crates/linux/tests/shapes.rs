@@ -49,7 +49,9 @@ impl Shape {
                 }
                 CgroupVersion::V2 => {
                     let limit = text(bytes, "max");
-                    captured.level_v2(directory, &Level { limit: &limit, usage: usage * MIB, cache: cache * MIB }).unwrap();
+                    captured
+                        .level_v2(directory, &Level { limit: &limit, usage: usage * MIB, cache: cache * MIB })
+                        .unwrap();
                 }
             }
         }
@@ -92,7 +94,9 @@ fn found(captured: &Captured, roots: &Roots) -> Vec<String> {
     match hidden {
         HiddenLimit::None => {}
         HiddenLimit::Possible => lines.push("more may be hidden".to_owned()),
-        HiddenLimit::Proven(limit) | HiddenLimit::Told(limit) => lines.push(format!("{} MiB hidden", limit.get() / MIB)),
+        HiddenLimit::Proven(limit) | HiddenLimit::Told(limit) => {
+            lines.push(format!("{} MiB hidden", limit.get() / MIB))
+        }
     }
     lines
 }
@@ -349,10 +353,10 @@ fn a_host_s_sys_in_a_container_is_told_from_the_container_s_own() {
     let (captured, roots) =
         Shape { mountinfo, proc_cgroup: "4:memory:/kubepods/pod1/c1\n", cgroups: rows }.make(CgroupVersion::V1);
     let found = found(&captured, &roots);
-    assert_eq!((found[1].as_str(), found[5].as_str()), (
-        "/kubepods/pod1/c1 host/memory/kubepods/pod1/c1",
-        "level 1 18"
-    ));
+    assert_eq!(
+        (found[1].as_str(), found[5].as_str()),
+        ("/kubepods/pod1/c1 host/memory/kubepods/pod1/c1", "level 1 18")
+    );
 }
 
 #[test]
@@ -385,7 +389,8 @@ fn without_the_memory_controller_there_is_nothing_to_find() {
     check_v2("1 2 0:3 / /tmp rw - tmpfs t rw\n", "0::/a\n", &[("sys/fs/cgroup", "64", 1, 0)], &none);
     check_v2("30 2 0:3 / /sys/fs/cgroup/cpu rw - cgroup c rw,cpu\n", "4:cpu:/a\n", &[], &none);
     // The unified hierarchy of a hybrid container, whose memory is counted by v1, which is not mounted.
-    let captured = Captured::with_place("30 2 0:3 / /sys/fs/cgroup rw - cgroup2 c rw\n", "4:memory:/a\n0::/\n").unwrap();
+    let captured =
+        Captured::with_place("30 2 0:3 / /sys/fs/cgroup rw - cgroup2 c rw\n", "4:memory:/a\n0::/\n").unwrap();
     fs::write(captured.cgroup(b"").unwrap().join("cgroup.controllers"), "cpu io\n").unwrap();
     assert_eq!(found(&captured, &Roots::new(captured.proc(), captured.sys())), none);
 }

@@ -73,7 +73,8 @@ impl MemoryHierarchy {
 
     fn through(mount: &Mount, version: CgroupVersion, own: Option<&CgroupPath>) -> Self {
         let mount_root = CgroupPath::new(&mount.root);
-        let shown = own.filter(|own| own.below(&mount_root).is_some_and(|rest| !CgroupPath::new(rest).leaves_namespace()));
+        let shown =
+            own.filter(|own| own.below(&mount_root).is_some_and(|rest| !CgroupPath::new(rest).leaves_namespace()));
         let (placement, beneath) = match shown {
             Some(_) => (Placement::Certain, None),
             None => (Placement::Assumed, own.and_then(|own| Beneath::find(own, &mount_root))),
@@ -181,7 +182,8 @@ mod tests {
     fn of_mounts_from_outside_the_one_that_reaches_up_the_furthest_wins() {
         let three = escaped("/..") + &escaped("/../../..") + &escaped("/../../x");
         let cgroups = ProcCgroup::parse(b"0::/\n").unwrap();
-        let root = |text: &str| MemoryHierarchy::pick(&mounts(text), &cgroups, |_| true).unwrap().mount_root.to_string();
+        let root =
+            |text: &str| MemoryHierarchy::pick(&mounts(text), &cgroups, |_| true).unwrap().mount_root.to_string();
         assert_eq!(root(&three), "/../../..");
         assert_eq!(root(&(three + UNIFIED)), "/", "where the paths fit, nothing has to be searched");
     }

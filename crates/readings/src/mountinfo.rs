@@ -82,7 +82,8 @@ impl Mount {
 
     /// Whether this stands in the way from the mount that holds `below` to `below`.
     fn covers(&self, below: &Mount) -> bool {
-        let is_sibling = self.parent == below.parent && self.id != below.id;
+        // The first mount of all holds itself.
+        let is_sibling = self.parent == below.parent && self.id != below.id && self.id != below.parent;
         is_sibling && is_above(&self.mount_point, &below.mount_point)
     }
 }
@@ -172,7 +173,8 @@ mod tests {
     #[test]
     fn a_mount_on_another_s_root_or_above_its_mount_point_covers_it() {
         // A part of the hierarchy bound over the whole (Linux 6.18, `mount --bind`).
-        let bound = "51 47 0:32 / /cg/memory rw - cgroup c rw,memory\n63 51 0:32 /a /cg/memory rw - cgroup c rw,memory\n";
+        let bound =
+            "51 47 0:32 / /cg/memory rw - cgroup c rw,memory\n63 51 0:32 /a /cg/memory rw - cgroup c rw,memory\n";
         assert_eq!(reachable(bound), [63]);
         // A tmpfs put over /cg: 64 lies on 47, and 51, which 47 holds, is gone from sight. The next is mounted on top.
         let above = "47 46 0:28 / /cg rw - tmpfs t rw\n51 47 0:32 / /cg/memory rw - cgroup c rw,memory\n\
@@ -189,6 +191,10 @@ mod tests {
         let apart = "1 1 0:1 / / rw - rootfs r rw\n20 1 0:9 / / rw - ext4 e rw\n30 20 0:2 / /a rw - tmpfs t rw\n\
                      31 20 0:3 / /ab rw - tmpfs t rw\n32 31 0:4 / /ab/c rw - cgroup2 c rw\n";
         assert_eq!(reachable(apart), [20, 30, 31, 32]);
+        // An initramfs that stays the root holds itself (the virtual machine, Linux 6.12).
+        let initramfs = "1 1 0:2 / / rw - rootfs none rw\n24 1 0:22 / /sys rw - sysfs sysfs rw\n\
+                         26 24 0:23 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(reachable(initramfs), [1, 24, 26]);
         assert_eq!(reachable("1 2 0:3 / /m rw - cgroup2 c rw\n2 1 0:3 / /m/n rw - cgroup2 c rw\n"), [1, 2], "a circle");
     }
 
