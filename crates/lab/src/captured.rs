@@ -39,6 +39,24 @@ impl Captured {
         Ok(captured)
     }
 
+    /// A machine from the files that `cargo xtask capture --containers` wrote as one text: after each line `== PATH` the
+    /// file of that path.
+    ///
+    /// # Errors
+    /// The files can't be written.
+    pub fn unpack(text: &str) -> io::Result<Captured> {
+        let captured = Captured { directory: TempDir::new()? };
+        let text = format!("\n{text}");
+        for file in text.split("\n== /").skip(1) {
+            let (path, content) = file.split_once('\n').unwrap_or((file, ""));
+            let file = captured.root().join(path);
+            fs::create_dir_all(file.parent().unwrap_or(captured.root()))?;
+            // The line's end before the next file's name belongs to this one.
+            fs::write(file, format!("{}\n", content.trim_end_matches('\n')))?;
+        }
+        Ok(captured)
+    }
+
     /// The directory that holds both, and stands for `/`.
     pub fn root(&self) -> &Path {
         self.directory.path()

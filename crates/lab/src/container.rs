@@ -63,13 +63,21 @@ impl Runtime {
     /// The same, where `REPRIEVE_REQUIRE_KERNEL=1` says that containers must be run.
     pub fn find(purpose: &str) -> io::Result<Option<Runtime>> {
         match std::env::var_os("RUNC").map(PathBuf::from).filter(|program| program.is_file()) {
-            Some(program) => Ok(Some(Runtime { program, state: TempDir::new()? })),
+            Some(program) => Runtime::at(program).map(Some),
             None if crate::is_required() => Err(io::Error::other("RUNC names no program; `cargo xtask` sets it")),
             None => {
                 eprintln!("SKIPPED {purpose}: needs runc, whose path is in RUNC; `cargo xtask test` fetches it");
                 Ok(None)
             }
         }
+    }
+
+    /// The runtime whose program this is.
+    ///
+    /// # Errors
+    /// There is no room for its state.
+    pub fn at(program: PathBuf) -> io::Result<Runtime> {
+        Ok(Runtime { program, state: TempDir::new()? })
     }
 
     /// Starts a container and waits until its script is done.

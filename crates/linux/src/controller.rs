@@ -20,7 +20,8 @@ pub struct MemoryController {
     pub directory: PathBuf,
     /// The path of that cgroup: `/`, unless only a part of the hierarchy is mounted.
     pub top: CgroupPath,
-    /// This process's own cgroup.
+    /// This process's own cgroup. Where that lacks the memory controller, the nearest above it that has it: v2 charges
+    /// that one, and gives the files of a controller only to cgroups for which it is enabled.
     pub own: CgroupPath,
     /// How surely `own` was found.
     pub placement: Placement,
@@ -60,7 +61,18 @@ impl MemoryController {
         let directory = directory_of(&found.mount_point).ok_or_else(absent)?;
         let version = found.version;
         let (top, own, placement) = place(roots, &directory, found);
-        Ok(MemoryController { version, directory, top, own, placement })
+        let mut controller = MemoryController { version, directory, top, own, placement };
+        controller.own = controller.charged().unwrap_or(controller.own);
+        Ok(controller)
+    }
+
+    /// The innermost cgroup from the process's own on that has the memory controller. `None` where its own can't be seen,
+    /// or none has it.
+    fn charged(&self) -> Option<CgroupPath> {
+        self.directory_of(&self.own).filter(|own| own.is_dir())?;
+        let mut levels = std::iter::successors(Some(self.own.clone()), CgroupPath::parent);
+        // The root of v2 has no memory.current, and all others have both.
+        levels.find(|level| self.directory_of(level).is_some_and(|directory| directory.join("memory.stat").exists()))
     }
 
     /// The directory of the cgroup `path`, or `None` where the mount doesn't show it.

@@ -35,7 +35,8 @@ impl Roots {
         } else if all.any(|mount_point| mount_point.starts_with(&sys)) {
             MountPoints::Inside(sys)
         } else {
-            MountPoints::Captured(sys)
+            // As the caller calls it: messages name files below it.
+            MountPoints::Captured(self.sys.clone())
         }
     }
 }
