@@ -48,7 +48,7 @@ fn pick(mounts: &[Mount], cgroups: &ProcCgroup) {
         return;
     };
     assert!(mounts.iter().any(|mount| mount.mount_point == found.mount_point));
-    let inside = CgroupPath::new(found.own.below(&found.mount_root).unwrap());
-    assert!(!inside.leaves_namespace(), "no directory of the mount");
+    let inside = found.own.below(&found.mount_root).map(CgroupPath::new);
+    assert!(inside.is_some_and(|inside| !inside.leaves_namespace()), "no directory of the mount");
     assert!(found.placement == Placement::Assumed || found.beneath.is_none());
 }
