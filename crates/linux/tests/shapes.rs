@@ -243,10 +243,10 @@ fn a_part_bound_over_the_whole_is_what_its_mount_point_shows() {
 fn a_mount_that_lies_below_another_is_not_read() {
     // `mount -t tmpfs none /cg` over /cg/memory, Linux 6.18: 64 lies over 47, and 51 is out of sight. A directory that has
     // the old one's name holds nothing of the kernel's, whatever its files say.
-    let mountinfo = "47 46 0:28 / {root}/cg rw,relatime - tmpfs tmpfs rw,mode=755\n\
+    let mountinfo = "63 43 0:32 / {root}/m rw,relatime - cgroup cgroup rw,memory\n\
+                     47 46 0:28 / {root}/cg rw,relatime - tmpfs tmpfs rw,mode=755\n\
                      51 47 0:32 / {root}/cg/memory rw,relatime - cgroup cgroup rw,memory\n\
-                     64 47 0:39 / {root}/cg rw,relatime - tmpfs none rw\n\
-                     63 43 0:32 / {root}/m rw,relatime - cgroup cgroup rw,memory\n";
+                     64 47 0:39 / {root}/cg rw,relatime - tmpfs none rw\n";
     let rows = &[("m", "-", 90, 0), ("m/a", "64", 50, 10), ("cg/memory", "-", 0, 0), ("cg/memory/a", "1", 0, 0)];
     check_v1(mountinfo, "4:memory:/a\n", rows, &["v1 /a certain", "/a m/a", "/ m", "level 0 24"]);
 }
