@@ -92,28 +92,41 @@ fn a_real_container_s_view_agrees_with_the_host_s() {
     }
 }
 
-/// systemd in a container, as it is: the container's first process moves below the cgroup that has the limit.
+/// The container's first process moves below the cgroup that has the limit: as systemd does, which gives the cgroups inside
+/// the memory controller, and as others do, which don't.
 #[test]
 fn a_real_container_with_cgroups_of_its_own_inside_is_bound_by_its_limit() {
     let Some(lab) = open_lab("nesting") else { return };
     let Some(runtime) = Runtime::find("containers").unwrap() else { return };
-    let mount = match lab.version() {
-        Version::V1 => "/sys/fs/cgroup/memory",
-        Version::V2 => "/sys/fs/cgroup",
+    let (mount, enable) = match lab.version() {
+        Version::V1 => ("/sys/fs/cgroup/memory", ""),
+        Version::V2 => ("/sys/fs/cgroup", "echo +memory >/sys/fs/cgroup/cgroup.subtree_control"),
     };
-    let options = ContainerOptions {
-        cgroup: "system.slice/docker-0123.scope".to_owned(),
-        memory_limit: LIMIT,
-        private_cgroups: true,
-        writable_cgroups: true,
-        binds: vec![(env!("CARGO_BIN_EXE_reprieve").into(), "/reprieve".into())],
-        script: format!("mkdir {mount}/init.scope\necho 0 >{mount}/init.scope/cgroup.procs\n/reprieve free --json"),
-    };
-    let container = runtime.start(&lab, &options).unwrap();
-    let answer = json(container.output());
-    assert_eq!((&answer["cgroup"], &answer["cgroup_assumed"]), (&"/init.scope".into(), &false.into()));
-    assert_eq!((&answer["limit_bytes"], &answer["bound_levels_up"]), (&LIMIT.into(), &1.into()), "{answer:#}");
-    assert_eq!(answer["bound_file"], format!("{mount}/{}", files_of(&lab).0));
+    for enable in [enable, ""] {
+        let options = ContainerOptions {
+            cgroup: "system.slice/docker-0123.scope".to_owned(),
+            memory_limit: LIMIT,
+            private_cgroups: true,
+            writable_cgroups: true,
+            binds: vec![(env!("CARGO_BIN_EXE_reprieve").into(), "/reprieve".into())],
+            script: format!(
+                "mkdir {mount}/init.scope\necho 0 >{mount}/init.scope/cgroup.procs\n{enable}\n/reprieve free --json"
+            ),
+        };
+        let container = runtime.start(&lab, &options).unwrap();
+        let answer = json(container.output());
+        // v2 charges the nearest cgroup that has the controller.
+        let charged = lab.version() == Version::V2 && enable.is_empty();
+        let (own, levels_up) = if charged { ("/", 0) } else { ("/init.scope", 1) };
+        assert_eq!((&answer["cgroup"], &answer["cgroup_assumed"]), (&own.into(), &false.into()));
+        assert_eq!(
+            (&answer["limit_bytes"], &answer["bound_levels_up"]),
+            (&LIMIT.into(), &levels_up.into()),
+            "{answer:#}"
+        );
+        assert_eq!(answer["bound_file"], format!("{mount}/{}", files_of(&lab).0));
+        assert!(answer["usage_bytes"].as_u64().is_some_and(|usage| usage > 0), "{answer:#}");
+    }
 }
 
 /// Runs a script in a cgroup and a mount namespace of its own, with `$1` an empty directory and `$2` the program.
