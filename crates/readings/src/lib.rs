@@ -26,7 +26,7 @@ pub use bytes::{Bytes, Limit};
 pub use cgroup_memory::{CgroupMemory, CgroupVersion, MemoryFile, Pace, Role};
 pub use cgroup_path::{CgroupInode, CgroupPath};
 pub use escape::Escaped;
-pub use hierarchy::{MemoryHierarchy, Placement};
+pub use hierarchy::{Beneath, MemoryHierarchy, Placement};
 pub use kernel_log::{Constraint, KmsgRecord, OomKillReader, OomReport, OomScope, OomTrigger, OomVictim, PrintkCaller};
 pub use memory_events::{MemoryEvents, OomControl};
 pub use memory_stat::MemoryStat;
