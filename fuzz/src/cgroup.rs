@@ -43,10 +43,12 @@ pub fn memory_hierarchy(input: &[u8]) {
 
 fn pick(mounts: &[Mount], cgroups: &ProcCgroup) {
     let Some(found) = reprieve_readings::MemoryHierarchy::pick(mounts, cgroups, |_| true) else {
-        assert!(!mounts.iter().any(|mount| mount.is_v1_memory() || mount.is_v2()), "a mount was overlooked");
+        let mut of_cgroups = mounts.iter().filter(|mount| mount.is_v1_memory() || mount.is_v2());
+        assert!(!of_cgroups.any(|mount| mount.is_reachable(mounts)), "a mount was overlooked");
         return;
     };
     assert!(mounts.iter().any(|mount| mount.mount_point == found.mount_point));
-    assert!(found.own.below(&found.mount_root).is_some());
-    assert!(found.placement == Placement::Assumed || !found.own.leaves_namespace());
+    let inside = found.own.below(&found.mount_root).map(CgroupPath::new);
+    assert!(inside.is_some_and(|inside| !inside.leaves_namespace()), "no directory of the mount");
+    assert!(found.placement == Placement::Assumed || found.beneath.is_none());
 }

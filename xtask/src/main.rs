@@ -6,6 +6,7 @@
 
 mod bench;
 mod capture;
+mod containers;
 mod debian;
 mod process;
 mod static_build;

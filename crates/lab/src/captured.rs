@@ -8,28 +8,58 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-/// A made-up machine with cgroup v2, in a temporary directory that goes with it.
+/// A made-up machine, in a temporary directory that goes with it. It has 8 GB, half of it available.
 #[derive(Debug)]
 pub struct Captured {
     directory: TempDir,
 }
 
 impl Captured {
-    /// A machine with the root cgroup only, in which the reader is.
+    /// A machine with cgroup v2 and the root cgroup only, in which the reader is.
     pub fn new() -> io::Result<Captured> {
-        let captured = Captured { directory: TempDir::new()? };
-        fs::create_dir_all(captured.proc().join("self"))?;
-        fs::create_dir_all(captured.proc().join("pressure"))?;
-        let mountinfo = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
-        fs::write(captured.proc().join("self/mountinfo"), mountinfo)?;
-        fs::write(captured.proc().join("self/cgroup"), "0::/\n")?;
-        let meminfo = "MemTotal: 8000000 kB\nMemFree: 1000000 kB\nMemAvailable: 4000000 kB\n";
-        fs::write(captured.proc().join("meminfo"), meminfo)?;
-        fs::write(captured.proc().join("vmstat"), "oom_kill 3\n")?;
+        let captured = Captured::with_place("30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/\n")?;
         let root = captured.cgroup(b"")?;
         fs::write(root.join("cgroup.controllers"), "cpu memory\n")?;
         fs::write(root.join("memory.stat"), STAT)?;
         Ok(captured)
+    }
+
+    /// A machine without cgroups whose reader finds this in `/proc/self/mountinfo` and `/proc/self/cgroup`.
+    pub fn with_place(mountinfo: &str, proc_cgroup: &str) -> io::Result<Captured> {
+        let captured = Captured { directory: TempDir::new()? };
+        fs::create_dir_all(captured.proc().join("self"))?;
+        fs::create_dir_all(captured.proc().join("pressure"))?;
+        fs::create_dir_all(captured.sys().join("devices/system/cpu"))?;
+        fs::write(captured.proc().join("self/mountinfo"), mountinfo)?;
+        fs::write(captured.proc().join("self/cgroup"), proc_cgroup)?;
+        let meminfo = "MemTotal: 8000000 kB\nMemFree: 1000000 kB\nMemAvailable: 4000000 kB\n";
+        fs::write(captured.proc().join("meminfo"), meminfo)?;
+        fs::write(captured.proc().join("vmstat"), "oom_kill 3\n")?;
+        fs::write(captured.sys().join("devices/system/cpu/online"), "0-1\n")?;
+        Ok(captured)
+    }
+
+    /// A machine from the files that `cargo xtask capture --containers` wrote as one text: after each line `== PATH` the
+    /// file of that path.
+    ///
+    /// # Errors
+    /// The files can't be written.
+    pub fn unpack(text: &str) -> io::Result<Captured> {
+        let captured = Captured { directory: TempDir::new()? };
+        let text = format!("\n{text}");
+        for file in text.split("\n== /").skip(1) {
+            let (path, content) = file.split_once('\n').unwrap_or((file, ""));
+            let file = captured.root().join(path);
+            fs::create_dir_all(file.parent().unwrap_or(captured.root()))?;
+            // The line's end before the next file's name belongs to this one.
+            fs::write(file, format!("{}\n", content.trim_end_matches('\n')))?;
+        }
+        Ok(captured)
+    }
+
+    /// The directory that holds both, and stands for `/`.
+    pub fn root(&self) -> &Path {
+        self.directory.path()
     }
 
     /// What stands for `/proc`.
@@ -59,6 +89,45 @@ impl Captured {
         fs::write(directory.join("cgroup.procs"), "")?;
         Ok(directory)
     }
+
+    /// Writes a level's files as v1 has them, into a directory below `root`. `hierarchical` is the smallest limit of the
+    /// level and all above it, those that the machine's mounts don't show included.
+    pub fn level_v1(&self, directory: &str, level: &Level, hierarchical: &str) -> io::Result<PathBuf> {
+        let directory = self.root().join(directory);
+        fs::create_dir_all(&directory)?;
+        let half = level.cache / 2;
+        let stat = format!(
+            "inactive_file {half}\nactive_file {half}\nhierarchical_memory_limit {hierarchical}\n\
+             total_inactive_file {half}\ntotal_active_file {half}\n"
+        );
+        fs::write(directory.join("memory.limit_in_bytes"), format!("{}\n", level.limit))?;
+        fs::write(directory.join("memory.usage_in_bytes"), format!("{}\n", level.usage))?;
+        fs::write(directory.join("memory.stat"), stat)?;
+        Ok(directory)
+    }
+
+    /// The same as v2 has them.
+    pub fn level_v2(&self, directory: &str, level: &Level) -> io::Result<PathBuf> {
+        let directory = self.root().join(directory);
+        fs::create_dir_all(&directory)?;
+        let half = level.cache / 2;
+        fs::write(directory.join("cgroup.controllers"), "cpu memory\n")?;
+        fs::write(directory.join("memory.max"), format!("{}\n", level.limit))?;
+        fs::write(directory.join("memory.current"), format!("{}\n", level.usage))?;
+        fs::write(directory.join("memory.stat"), format!("inactive_file {half}\nactive_file {half}\n"))?;
+        Ok(directory)
+    }
+}
+
+/// What the files of a made-up cgroup say.
+#[derive(Debug, Clone, Copy)]
+pub struct Level<'a> {
+    /// Its limit, as the file has it.
+    pub limit: &'a str,
+    /// What is charged to it, in bytes.
+    pub usage: u64,
+    /// How much of that is page cache.
+    pub cache: u64,
 }
 
 const STAT: &str = "anon 786432\nfile 262144\nfile_dirty 0\ninactive_file 196608\nactive_file 65536\n";

@@ -8,6 +8,7 @@ use reprieve_readings::{CgroupPath, CgroupVersion, Escaped, MemoryHierarchy, Mou
 
 use crate::error::{Problems, ReadError};
 use crate::file;
+use crate::own_cgroup;
 use crate::roots::Roots;
 
 /// The memory controller, as this process can read it.
@@ -19,7 +20,8 @@ pub struct MemoryController {
     pub directory: PathBuf,
     /// The path of that cgroup: `/`, unless only a part of the hierarchy is mounted.
     pub top: CgroupPath,
-    /// This process's own cgroup.
+    /// This process's own cgroup. Where that lacks the memory controller, the nearest above it that has it: v2 charges
+    /// that one, and gives the files of a controller only to cgroups for which it is enabled.
     pub own: CgroupPath,
     /// How surely `own` was found.
     pub placement: Placement,
@@ -57,15 +59,42 @@ impl MemoryController {
         let absent = || ControllerError::Absent { mountinfo: shown(&mountinfo) };
         let found = MemoryHierarchy::pick(&mounts, &cgroups, usable).ok_or_else(absent)?;
         let directory = directory_of(&found.mount_point).ok_or_else(absent)?;
-        // Seen from inside a namespace the root of an outer mount reads `/../..`: what it is called outside can't be told.
-        let top = if found.mount_root.leaves_namespace() { CgroupPath::root() } else { found.mount_root };
-        let own = if found.placement == Placement::Assumed { top.clone() } else { found.own };
-        Ok(MemoryController { version: found.version, directory, top, own, placement: found.placement })
+        let version = found.version;
+        let (top, own, placement) = place(roots, &directory, found);
+        let mut controller = MemoryController { version, directory, top, own, placement };
+        controller.own = controller.charged().unwrap_or(controller.own);
+        Ok(controller)
+    }
+
+    /// The innermost cgroup from the process's own on that has the memory controller. `None` where its own can't be seen,
+    /// or none has it.
+    fn charged(&self) -> Option<CgroupPath> {
+        self.directory_of(&self.own).filter(|own| own.is_dir())?;
+        let mut levels = std::iter::successors(Some(self.own.clone()), CgroupPath::parent);
+        // The root of v2 has no memory.current, and all others have both.
+        levels.find(|level| self.directory_of(level).is_some_and(|directory| directory.join("memory.stat").exists()))
     }
 
     /// The directory of the cgroup `path`, or `None` where the mount doesn't show it.
     pub fn directory_of(&self, path: &CgroupPath) -> Option<PathBuf> {
         path.below(&self.top).map(|inside| self.directory.join(OsStr::from_bytes(inside)))
+    }
+}
+
+/// What the mount's root and the process's own cgroup are called, and how surely.
+///
+/// Seen from inside a namespace the root of an outer mount reads `/../..`: what it is called outside can't be told, so it
+/// is called the root.
+fn place(roots: &Roots, directory: &Path, found: MemoryHierarchy) -> (CgroupPath, CgroupPath, Placement) {
+    let top = if found.mount_root.leaves_namespace() { CgroupPath::root() } else { found.mount_root.clone() };
+    let inside = || found.own.below(&found.mount_root).unwrap_or_default();
+    match found.placement {
+        Placement::Certain if top == found.mount_root => (top, found.own, Placement::Certain),
+        Placement::Certain => (top, CgroupPath::new(inside()), Placement::Certain),
+        Placement::Assumed => match found.beneath.and_then(|beneath| own_cgroup::find(roots, directory, &beneath)) {
+            Some(own) => (top, own, Placement::Certain),
+            None => (top.clone(), top, Placement::Assumed),
+        },
     }
 }
 
@@ -85,9 +114,15 @@ fn as_path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
-/// The unified hierarchy may be there without the memory controller (hybrid hosts): its `cgroup.controllers` tells.
+/// Whether the files of the memory controller are there.
+///
+/// The unified hierarchy may lack the controller (hybrid hosts): its `cgroup.controllers` tells. Of a v1 mount a file is
+/// looked for, because something else may lie at its mount point: mountinfo leaves out what is outside of the reader's
+/// root directory, so a covered mount can look as if it could be reached.
 fn has_memory(mount: &Mount, directory: &Path) -> bool {
-    mount.is_v1_memory()
-        || file::read(&directory.join("cgroup.controllers"))
-            .is_ok_and(|text| text.split(u8::is_ascii_whitespace).any(|controller| controller == b"memory"))
+    if mount.is_v1_memory() {
+        return directory.join("memory.usage_in_bytes").exists();
+    }
+    file::read(&directory.join("cgroup.controllers"))
+        .is_ok_and(|text| text.split(u8::is_ascii_whitespace).any(|controller| controller == b"memory"))
 }

@@ -93,6 +93,11 @@ impl Problems {
         reading.map_err(|problem| self.push(problem)).ok()
     }
 
+    /// The first hundred of them, to be kept elsewhere.
+    pub(crate) fn into_first(self) -> impl Iterator<Item = ReadError> {
+        self.first.into_iter()
+    }
+
     /// How many there were.
     pub fn count(&self) -> u64 {
         self.count

@@ -17,6 +17,7 @@ mod file;
 mod kmsg;
 mod levels;
 mod node;
+mod own_cgroup;
 mod processes;
 mod program;
 mod roots;

@@ -1,5 +1,6 @@
 //! Where `/proc` and `/sys` are.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The directories that stand for `/proc` and `/sys`.
@@ -26,33 +27,35 @@ impl Roots {
     }
 
     /// Where to find the directories that mountinfo says are mounted.
-    pub(crate) fn mount_points<'a>(&self, mut all: impl Iterator<Item = &'a Path>) -> MountPoints<'_> {
-        let usual = self.sys == Path::new("/sys");
-        if usual {
+    pub(crate) fn mount_points<'a>(&self, mut all: impl Iterator<Item = &'a Path>) -> MountPoints {
+        // Mountinfo names directories in full: `../sys` would else not be known for what it is.
+        let sys = fs::canonicalize(&self.sys).unwrap_or_else(|_| self.sys.clone());
+        if sys == Path::new("/sys") {
             MountPoints::Anywhere
-        } else if all.any(|mount_point| mount_point.starts_with(&self.sys)) {
-            MountPoints::Inside(&self.sys)
+        } else if all.any(|mount_point| mount_point.starts_with(&sys)) {
+            MountPoints::Inside(sys)
         } else {
-            MountPoints::Captured(&self.sys)
+            // As the caller calls it: messages name files below it.
+            MountPoints::Captured(self.sys.clone())
         }
     }
 }
 
 /// Which mount points of mountinfo these roots stand for, and where those are.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum MountPoints<'a> {
+#[derive(Debug, Clone)]
+pub(crate) enum MountPoints {
     /// With the usual `/sys`: all, where mountinfo says.
     Anywhere,
     /// Those inside this directory: a container with the host's `/sys` mounted at `/host/sys`, whose mountinfo names
     /// `/host/sys/…`. Its own `/sys/…`, which mountinfo names too, is another one.
-    Inside(&'a Path),
+    Inside(PathBuf),
     /// Those at `/sys/…`, found inside this directory: a tree captured together with its mountinfo.
-    Captured(&'a Path),
+    Captured(PathBuf),
 }
 
-impl MountPoints<'_> {
+impl MountPoints {
     /// Where to find what is mounted at `mount_point`, if it is one of these.
-    pub(crate) fn find(self, mount_point: &Path) -> Option<PathBuf> {
+    pub(crate) fn find(&self, mount_point: &Path) -> Option<PathBuf> {
         match self {
             MountPoints::Anywhere => Some(mount_point.to_path_buf()),
             MountPoints::Inside(sys) => mount_point.starts_with(sys).then(|| mount_point.to_path_buf()),
@@ -92,5 +95,21 @@ mod tests {
         check("/host/sys", container, "/host/sys/fs/cgroup", Some("/host/sys/fs/cgroup"));
         check("/host/sys", container, "/sys/fs/cgroup", None);
         check("/sys", container, "/host/sys/fs/cgroup", Some("/host/sys/fs/cgroup"));
+    }
+
+    #[test]
+    fn a_root_is_the_same_however_it_is_written() {
+        let odd = &["/sys/fs/cgroup", "/cgroup/memory"];
+        check("/sys/", odd, "/cgroup/memory", Some("/cgroup/memory"));
+        check("/proc/../sys", odd, "/cgroup/memory", Some("/cgroup/memory"));
+        let host = tempfile::tempdir().unwrap();
+        let (sys, link) = (host.path().join("sys"), host.path().join("link"));
+        fs::create_dir(&sys).unwrap();
+        std::os::unix::fs::symlink(&sys, &link).unwrap();
+        let cgroups = sys.join("fs/cgroup");
+        let mounted = ["/sys/fs/cgroup", cgroups.to_str().unwrap()];
+        // By any name it is the directory that the mounts lie in, and the container's own mount is none of them.
+        check(link.to_str().unwrap(), &mounted, "/sys/fs/cgroup", None);
+        check(link.to_str().unwrap(), &mounted, cgroups.to_str().unwrap(), cgroups.to_str());
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use reprieve_lab::{Lab, Version, wait_for};
 use reprieve_linux::{
-    CgroupTree, DescriptorBudget, EventsWatch, KmsgEvent, KmsgReader, MemoryController, Problems, Roots, ScanSummary,
+    CgroupTree, DescriptorBudget, EventsWatch, KmsgEvent, KmsgReader, Levels, MemoryController, Problems, Roots,
+    ScanSummary,
 };
 use reprieve_readings::{Bytes, CgroupPath, Limit};
 
@@ -175,4 +176,26 @@ fn a_real_kill_is_counted_logged_and_signalled() {
     assert!(shell.try_wait().unwrap().is_none(), "the shell lives on");
     shell.kill().unwrap();
     shell.wait().unwrap();
+}
+
+#[test]
+fn a_level_that_is_gone_is_told_once_and_unknown_from_then_on() {
+    let Some(lab) = open_lab("gone") else { return };
+    let outer = lab.cgroup("outer").unwrap();
+    let inner = lab.cgroup("outer/inner").unwrap();
+    lab.limit(&outer, 64 << 20).unwrap();
+    lab.limit(&inner, 32 << 20).unwrap();
+    let mut problems = Problems::default();
+    let found = MemoryController::find(&Roots::default(), &mut problems).unwrap();
+    let mut levels = Levels::open(&MemoryController { own: path(&lab, &inner), ..found }, &mut problems).unwrap();
+    let limits = |levels: &Levels| -> Vec<_> { levels.memory().iter().take(2).map(|memory| memory.max).collect() };
+    levels.read(&mut problems);
+    let at = |mib| Some(Limit::At(Bytes::from_mib(mib)));
+    assert_eq!((limits(&levels), levels.unread()), (vec![at(32), at(64)], None));
+    fs::remove_dir(&inner).unwrap();
+    levels.read(&mut problems);
+    assert_eq!((limits(&levels), levels.unread()), (vec![None, at(64)], Some(0)));
+    assert_eq!(levels.own(), Default::default());
+    let told: Vec<String> = problems.first().iter().map(ToString::to_string).collect();
+    assert_eq!(told, [format!("{}: No such file or directory (os error 2)", inner.display())]);
 }

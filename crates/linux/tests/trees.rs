@@ -196,11 +196,12 @@ fn the_controller_is_found_as_mountinfo_says() {
         (found, problems.count())
     };
     let captured = Captured::new().unwrap();
-    captured.cgroup(b"memory/docker").unwrap();
+    let memory = captured.cgroup(b"memory/docker").unwrap();
+    fs::write(memory.parent().unwrap().join("memory.usage_in_bytes"), "4096\n").unwrap();
     captured.cgroup(b"with space").unwrap();
 
     // v1 wins where it has memory, and an unreadable line hides no other.
-    let v1 = "garbage\n31 23 0:28 / /sys/fs/cgroup/memory rw - cgroup c rw,cpu,memory\n\
+    let v1 = "garbage\n31 30 0:28 / /sys/fs/cgroup/memory rw - cgroup c rw,cpu,memory\n\
               30 23 0:26 / /sys/fs/cgroup rw - cgroup2 c rw\n";
     let (found, problems) = find(v1, "4:cpu,memory:/docker\n0::/x\n", &captured);
     let found = found.unwrap();
@@ -211,7 +212,7 @@ fn the_controller_is_found_as_mountinfo_says() {
     fs::write(captured.sys().join("fs/cgroup/cgroup.controllers"), "cpu io\n").unwrap();
     fs::write(captured.sys().join("fs/cgroup/with space/cgroup.controllers"), "memory\n").unwrap();
     let v2 = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 c rw\n\
-              31 23 0:26 / /sys/fs/cgroup/with\\040space rw shared:1 - cgroup2 c rw\n";
+              31 30 0:26 / /sys/fs/cgroup/with\\040space rw shared:1 - cgroup2 c rw\n";
     let found = find(v2, "0::/a\n", &captured).0.unwrap();
     assert_eq!(found.directory, captured.sys().join("fs/cgroup/with space"));
 

@@ -75,6 +75,11 @@ impl CgroupPath {
     pub fn leaves_namespace(&self) -> bool {
         self.names().any(|name| name == b"..")
     }
+
+    /// How many levels the path goes up before it names anything: 2 for `/../../x`.
+    pub fn levels_up(&self) -> usize {
+        self.names().take_while(|name| *name == b"..").count()
+    }
 }
 
 impl fmt::Display for CgroupPath {
@@ -121,5 +126,6 @@ mod tests {
     fn escaped_namespaces_are_told_from_odd_names() {
         assert!(path("/../../x").leaves_namespace());
         assert!(!path("/..x/...").leaves_namespace());
+        assert_eq!([path("/../../x").levels_up(), path("/..").levels_up(), path("/..x").levels_up()], [2, 1, 0]);
     }
 }

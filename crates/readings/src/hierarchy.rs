@@ -1,7 +1,8 @@
 //! Where this process can read the memory of cgroups.
 //!
 //! Mounts of the memory controller may be several (bind mounts, a host's mounts inside a container), odd (joined
-//! controllers, unusual places) or show a part of the tree only. This file picks one, by rules that need no IO.
+//! controllers, unusual places), covered by others, or show a part of the tree only. This file picks one, by rules that
+//! need no IO.
 
 use crate::cgroup_memory::CgroupVersion;
 use crate::cgroup_path::CgroupPath;
@@ -21,6 +22,8 @@ pub struct MemoryHierarchy {
     pub own: CgroupPath,
     /// How surely `own` was found in this mount.
     pub placement: Placement,
+    /// Where else `own` lies below this mount, if the paths tell only a part of the way.
+    pub beneath: Option<Beneath>,
 }
 
 /// How a process's cgroup relates to the mount through which it is read.
@@ -33,34 +36,64 @@ pub enum Placement {
     Assumed,
 }
 
+/// A place below a mount that comes from outside of the reader's cgroup namespace, such as a host's `/sys` bound into a
+/// container. The mount's root then reads `/../..`: the namespace's root lies as many levels below it, and nothing tells
+/// what these are called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beneath {
+    /// So many levels below the mount's root whose names are not known,
+    pub unnamed: usize,
+    /// and from there on this path.
+    pub path: CgroupPath,
+}
+
 impl MemoryHierarchy {
     /// Picks the mount for a process with these cgroups. `usable` tells whether a mount can be read at all and, for
     /// the unified hierarchy, whether it has the memory controller.
     ///
-    /// A v1 memory hierarchy wins over the unified one. Of several mounts, one that shows the process's own cgroup
-    /// wins; then the one that shows the most of the tree; then the latest, which may cover earlier ones.
+    /// A v1 memory hierarchy wins over the unified one. Mounts that others cover are out. Of several mounts, one that
+    /// shows the process's own cgroup wins, then one that shows it at a place without a name; then the one that shows
+    /// the most of the tree; then the latest.
     pub fn pick(mounts: &[Mount], cgroups: &ProcCgroup, usable: impl Fn(&Mount) -> bool) -> Option<Self> {
         let of_version = |version, own: &Option<CgroupPath>, is_kind: fn(&Mount) -> bool| {
             // The first of equals is taken: reversed, that is the latest mount.
-            let candidates = mounts.iter().rev().filter(|mount| is_kind(mount) && usable(mount));
-            candidates
-                .map(|mount| Self::through(mount, version, own.as_ref()))
-                .min_by_key(|found| (found.placement == Placement::Assumed, found.mount_root.names().count()))
+            let candidates = mounts.iter().rev().filter(|mount| is_kind(mount));
+            let candidates = candidates.filter(|mount| mount.is_reachable(mounts) && usable(mount));
+            candidates.map(|mount| Self::through(mount, version, own.as_ref())).min_by_key(Self::order)
         };
         of_version(CgroupVersion::V1, &cgroups.v1_memory, Mount::is_v1_memory)
             .or_else(|| of_version(CgroupVersion::V2, &cgroups.v2, Mount::is_v2))
     }
 
+    /// The smaller, the better.
+    fn order(&self) -> (bool, bool, usize, usize) {
+        let levels_up = usize::MAX - self.mount_root.levels_up();
+        (self.placement == Placement::Assumed, self.beneath.is_none(), levels_up, self.mount_root.names().count())
+    }
+
     fn through(mount: &Mount, version: CgroupVersion, own: Option<&CgroupPath>) -> Self {
         let mount_root = CgroupPath::new(&mount.root);
-        let shown = own.filter(|own| {
-            !own.leaves_namespace() && !mount_root.leaves_namespace() && own.below(&mount_root).is_some()
-        });
-        let (own, placement) = match shown {
-            Some(own) => (own.clone(), Placement::Certain),
-            None => (mount_root.clone(), Placement::Assumed),
+        let shown =
+            own.filter(|own| own.below(&mount_root).is_some_and(|rest| !CgroupPath::new(rest).leaves_namespace()));
+        let (placement, beneath) = match shown {
+            Some(_) => (Placement::Certain, None),
+            None => (Placement::Assumed, own.and_then(|own| Beneath::find(own, &mount_root))),
         };
-        MemoryHierarchy { version, mount_point: mount.mount_point.clone(), mount_root, own, placement }
+        let own = shown.unwrap_or(&mount_root).clone();
+        MemoryHierarchy { version, mount_point: mount.mount_point.clone(), mount_root, own, placement, beneath }
+    }
+}
+
+impl Beneath {
+    /// Where `own` lies below `mount_root`, if that goes up out of the namespace and nowhere else.
+    fn find(own: &CgroupPath, mount_root: &CgroupPath) -> Option<Self> {
+        let (levels_up, own_levels_up) = (mount_root.levels_up(), own.levels_up());
+        if mount_root.names().count() > levels_up {
+            return None;
+        }
+        let named: Vec<&[u8]> = own.names().skip(own_levels_up).collect();
+        let unnamed = levels_up.checked_sub(own_levels_up).filter(|&unnamed| unnamed > 0)?;
+        Some(Beneath { unnamed, path: CgroupPath::new(&named.join(&b'/')) })
     }
 }
 
@@ -111,10 +144,57 @@ mod tests {
 
     #[test]
     fn a_path_that_leaves_the_namespace_falls_back_to_the_mount_root() {
-        for (mount_root, cgroup) in [("/../../x", "0::/\n"), ("/", "0::/../../y\n"), ("/..", "0::/../z\n")] {
-            let mount = format!("41 31 0:38 {mount_root} /sys/fs/cgroup ro - cgroup2 cgroup rw\n");
-            assert_eq!(pick(&mount, cgroup).unwrap().3, Placement::Assumed, "{mount_root} {cgroup}");
+        for (mount_root, cgroup) in [("/../../x", "/"), ("/", "/../../y"), ("/../..", "/../z"), ("/..", "/../..")] {
+            let mount = escaped(mount_root);
+            let found = pick(&mount, &format!("0::{cgroup}\n")).unwrap();
+            assert_eq!((found.2.as_str(), found.3), (mount_root, Placement::Assumed), "{mount_root} {cgroup}");
         }
+    }
+
+    fn escaped(mount_root: &str) -> String {
+        format!("41 31 0:38 {mount_root} /sys/fs/cgroup ro - cgroup2 cgroup rw\n")
+    }
+
+    #[test]
+    fn two_paths_out_of_the_namespace_that_go_the_same_way_fit() {
+        let found = pick(&escaped("/.."), "0::/../z/y\n").unwrap();
+        assert_eq!((found.2.as_str(), found.3), ("/../z/y", Placement::Certain));
+        assert_eq!(pick(&escaped("/../z"), "0::/../z/y\n").unwrap().3, Placement::Certain);
+        assert_eq!(pick(&escaped("/../z"), "0::/../zz\n").unwrap().3, Placement::Assumed);
+    }
+
+    #[test]
+    fn below_a_mount_from_outside_the_namespace_the_depth_is_known() {
+        let beneath = |mount_root: &str, cgroup: &str| {
+            let cgroups = ProcCgroup::parse(format!("0::{cgroup}\n").as_bytes()).unwrap();
+            let found = MemoryHierarchy::pick(&mounts(&escaped(mount_root)), &cgroups, |_| true).unwrap();
+            found.beneath.map(|beneath| (beneath.unnamed, beneath.path.to_string()))
+        };
+        assert_eq!(beneath("/../..", "/"), Some((2, "/".into())));
+        assert_eq!(beneath("/../..", "/init.scope"), Some((2, "/init.scope".into())));
+        assert_eq!(beneath("/../../..", "/../y/z"), Some((2, "/y/z".into())));
+        assert_eq!(beneath("/../..", "/../../y"), None, "certain");
+        assert_eq!(beneath("/..", "/../../y"), None, "outside of the mount");
+        assert_eq!(beneath("/../../x", "/"), None, "a mount of another cgroup");
+    }
+
+    #[test]
+    fn of_mounts_from_outside_the_one_that_reaches_up_the_furthest_wins() {
+        let three = escaped("/..") + &escaped("/../../..") + &escaped("/../../x");
+        let cgroups = ProcCgroup::parse(b"0::/\n").unwrap();
+        let root =
+            |text: &str| MemoryHierarchy::pick(&mounts(text), &cgroups, |_| true).unwrap().mount_root.to_string();
+        assert_eq!(root(&three), "/../../..");
+        assert_eq!(root(&(three + UNIFIED)), "/", "where the paths fit, nothing has to be searched");
+    }
+
+    #[test]
+    fn a_covered_mount_is_passed_over() {
+        // `mount --bind` of a part over the whole, as seen on Linux 6.18.
+        let covered = "51 47 0:32 / /sys/fs/cgroup rw - cgroup2 c rw\n63 51 0:32 /a /sys/fs/cgroup rw - cgroup2 c rw\n";
+        let cgroups = ProcCgroup::parse(b"0::/a/b\n").unwrap();
+        let found = MemoryHierarchy::pick(&mounts(covered), &cgroups, |_| true).unwrap();
+        assert_eq!((found.mount_root.to_string().as_str(), found.placement), ("/a", Placement::Certain));
     }
 
     #[test]

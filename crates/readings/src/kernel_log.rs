@@ -6,12 +6,16 @@
 //!
 //! How many were killed is for the counters of the cgroups to say; the log can lose records, and tells of each victim.
 
+#[cfg_attr(not(feature = "oom-log"), allow(dead_code, reason = "only the reader of logs uses all of it"))]
 pub(crate) mod kill_line;
 mod kmsg;
+#[cfg_attr(not(feature = "oom-log"), allow(dead_code, reason = "only the reader of logs uses all of it"))]
 pub(crate) mod line;
 mod pending;
 mod reader;
+#[cfg_attr(not(feature = "oom-log"), allow(dead_code, reason = "only the reader of logs uses all of it"))]
 pub(crate) mod summary;
+#[cfg_attr(not(feature = "oom-log"), allow(dead_code, reason = "only the reader of logs uses all of it"))]
 pub(crate) mod text;
 mod victim;
 

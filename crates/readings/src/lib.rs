@@ -14,6 +14,7 @@ mod memory_events;
 mod memory_stat;
 mod mountinfo;
 mod node_memory;
+#[cfg(feature = "oom-log")]
 mod oom_log;
 mod owner;
 mod parse;
@@ -27,12 +28,13 @@ pub use bytes::{Bytes, Limit};
 pub use cgroup_memory::{CgroupMemory, CgroupVersion, MemoryFile, Pace, Role};
 pub use cgroup_path::{CgroupInode, CgroupPath};
 pub use escape::Escaped;
-pub use hierarchy::{MemoryHierarchy, Placement};
+pub use hierarchy::{Beneath, MemoryHierarchy, Placement};
 pub use kernel_log::{Constraint, KmsgRecord, OomKillReader, OomReport, OomScope, OomTrigger, OomVictim, PrintkCaller};
 pub use memory_events::{MemoryEvents, OomControl};
 pub use memory_stat::MemoryStat;
 pub use mountinfo::Mount;
 pub use node_memory::{Meminfo, NodeMemory, parse_cpu_list, parse_vmstat_oom_kill};
+#[cfg(feature = "oom-log")]
 pub use oom_log::{
     AnnouncedVictim, CgroupStats, KilledProcess, LimitUse, LogTime, MemoryInfo, Missing, NamedProcess, OomLogEvent,
     OomLogReader, OomLogReport, OomPanic, OtherKill, OtherKiller, ReapedProcess, SlabUse, TaskRow, TaskTable, Zone,

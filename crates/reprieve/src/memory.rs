@@ -126,14 +126,19 @@ impl Memory {
         }
     }
 
-    /// What may still be used before something happens. `None` where nothing tells.
+    /// What may still be used before something happens. `None` where nothing tells, and where a limit or what counts
+    /// against it could not be read: what the others tell may be too much. [`Memory::problems`] says which.
     pub fn available(&self) -> Option<Available> {
+        self.judge().filter(|_| self.controller.as_ref().is_none_or(|controlled| controlled.levels.unread().is_none()))
+    }
+
+    fn judge(&self) -> Option<Available> {
         judge_available(&self.levels, self.hidden, &self.node)
     }
 
     /// Swap that may still be used. `None` where nothing tells.
     pub fn swap_available(&self) -> Option<Bytes> {
-        self.available().and_then(|available| available.swap)
+        self.judge().and_then(|available| available.swap)
     }
 
     /// How much time the container's processes lost waiting for memory (v2, unless PSI is off). Read by this call.
@@ -167,7 +172,7 @@ impl Memory {
     /// What `/proc/meminfo` would say if it spoke of the container. Lines that nothing of the cgroup tells are the
     /// machine's.
     pub fn meminfo(&self) -> Meminfo {
-        judge_meminfo(&self.levels, self.hidden, self.available().as_ref(), &self.node)
+        judge_meminfo(&self.levels, self.hidden, self.judge().as_ref(), &self.node)
     }
 
     /// What `/proc/meminfo` does say.

@@ -99,11 +99,11 @@ fn start(purpose: &str) -> Option<Watched> {
         Version::V2 => "/sys/fs/cgroup",
     };
     let cache = Path::new("/var/tmp").join(report.file_name().unwrap());
-    let script = "mount -o remount,bind,ro \"$0\" && head -c \"$4\" /dev/zero >\"$3\" && exec env \"$1\" \"$2\" --exact the_watched_process --nocapture";
+    let script = "exec 2>>\"$5\"; mount -o remount,bind,ro \"$0\" && head -c \"$4\" /dev/zero >\"$3\" && exec env \"$1\" \"$2\" --exact the_watched_process --nocapture";
     let variable = format!("{REPORT}={}", report.display());
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", script, mount, &variable]).arg(std::env::current_exe().unwrap()).arg(&cache);
-    command.arg((CACHE_MIB << 20).to_string());
+    command.arg((CACHE_MIB << 20).to_string()).arg(&report);
     let process = lab.spawn(&cgroup, &mut command).unwrap();
     let watched = Watched { lab, cgroup, report, cache, process };
     watched.wait_for("ready");

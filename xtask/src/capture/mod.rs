@@ -4,6 +4,7 @@
 //! either those of this machine or sample ones, which the capture makes, fills, and removes. With `--vm` this very
 //! program, built statically, does the same inside the virtual machine, so there is one way to capture and not two.
 
+mod containers;
 mod hierarchy;
 mod sample;
 mod tree;
@@ -35,6 +36,12 @@ pub(crate) struct Options {
     /// Make sample cgroups below this new one, capture only these and the root's own files, and remove them
     #[arg(long, value_name = "CGROUP")]
     sample: Option<PathBuf>,
+    /// Capture what is found inside of containers as the known tools lay them out, one file for each, as root
+    #[arg(long, conflicts_with = "sample")]
+    containers: bool,
+    /// The program that starts them [default: fetched from Debian]
+    #[arg(long, value_name = "PROGRAM", requires = "containers")]
+    runc: Option<PathBuf>,
     /// Write here instead of fixtures/NAME
     #[arg(long, value_name = "FOLDER")]
     into: Option<PathBuf>,
@@ -49,7 +56,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     fs::create_dir_all(&into).with_context(|| format!("{} could not be made", into.display()))?;
     match (options.vm, &options.sample) {
-        (Some(kernel), _) => capture_in_vm(kernel, &options.name, &into)?,
+        (Some(kernel), _) => capture_in_vm(kernel, options, &into)?,
+        (None, _) if options.containers => {
+            let runc = options.runc.clone().map_or_else(crate::containers::runc, Ok)?;
+            containers::write(&runc, &into)?;
+        }
         (None, Some(base)) => capture_sample(base, &into)?,
         (None, None) => tree::write(&Hierarchy::find()?, None, "self", &into)?,
     }
@@ -64,15 +75,24 @@ fn capture_sample(base: &Path, into: &Path) -> Result<()> {
     tree::write(&hierarchy, Some(base), &sample.container_pid().to_string(), into)
 }
 
-fn capture_in_vm(kernel: Kernel, name: &str, into: &Path) -> Result<()> {
+fn capture_in_vm(kernel: Kernel, options: &Options, into: &Path) -> Result<()> {
     let executables = static_build::build("build", &["--package", "xtask"])?;
     let own = executables.into_iter().next().context("cargo built no xtask")?.path;
-    let words = [&own.to_string_lossy(), "capture", name, "--sample", "/", "--into", "/out"];
+    let mut files = vec![own.clone()];
+    let mut words = vec![own.to_string_lossy().into_owned(), "capture".to_owned(), options.name.clone()];
+    if options.containers {
+        files.extend(crate::containers::files()?);
+        words.extend(["--containers".to_owned(), "--runc".to_owned()]);
+        words.push(crate::containers::runc()?.to_string_lossy().into_owned());
+    } else {
+        words.extend(["--sample", "/"].map(str::to_owned));
+    }
+    words.extend(["--into", "/out"].map(str::to_owned));
     let boot = VmRun {
         kernel,
         memory: "2G".to_owned(),
-        files: vec![own.clone()],
-        commands: vec![GuestCommand { name: "capture".to_owned(), words: words.map(str::to_owned).to_vec() }],
+        files,
+        commands: vec![GuestCommand { name: "capture".to_owned(), words }],
         timeout: Duration::from_secs(120),
     };
     let results = vm::run(&boot)?;

@@ -15,6 +15,9 @@ use std::{
 /// Files of the whole machine.
 const MACHINE_FILES: [&str; 3] = ["meminfo", "vmstat", "pressure/memory"];
 
+/// The processors that are online: the kernel's counts are off by as much as each may hold back.
+const PROCESSORS: &str = "sys/devices/system/cpu/online";
+
 /// Files of a cgroup that are no `memory.*` but tell of its shape and its processes.
 const CGROUP_FILES: [&str; 3] = ["cgroup.procs", "cgroup.controllers", "cgroup.events"];
 
@@ -29,6 +32,7 @@ pub(crate) fn write(hierarchy: &Hierarchy, below: Option<&Path>, process: &str, 
     for name in MACHINE_FILES {
         copy(&proc.join(name), &into.join("proc").join(name))?;
     }
+    copy(&Path::new("/").join(PROCESSORS), &into.join(PROCESSORS))?;
     copy(&proc.join(process).join("cgroup"), &into.join("proc/self/cgroup"))?;
     let mounts = fs::read_to_string(proc.join(process).join("mountinfo")).context("mountinfo could not be read")?;
     let kept: String = mounts.lines().filter(|line| is_wanted_mount(line)).map(|line| format!("{line}\n")).collect();
@@ -72,7 +76,7 @@ fn is_wanted_file(name: &str) -> bool {
 }
 
 /// The optional fields of mountinfo end with a lone dash, after which the type of the file system comes.
-fn is_wanted_mount(line: &str) -> bool {
+pub(super) fn is_wanted_mount(line: &str) -> bool {
     let place = line.split(' ').nth(4).unwrap_or_default();
     let kind = line.split_once(" - ").and_then(|(_, rest)| rest.split(' ').next()).unwrap_or_default();
     kind.starts_with("cgroup") || ["/proc", "/sys", "/sys/fs/cgroup"].contains(&place)
@@ -158,5 +162,6 @@ mod tests {
         assert!(!copied.join("own/memory.reclaim").exists(), "write-only");
         assert!(!copied.join("foreign").exists());
         assert!(into.join("proc/self/mountinfo").is_file());
+        assert!(into.join("sys/devices/system/cpu/online").is_file());
     }
 }

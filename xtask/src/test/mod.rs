@@ -6,6 +6,7 @@
 mod readme;
 
 use crate::{
+    containers,
     debian::{self, Program, Tool},
     process,
     vm::{self, Kernel},
@@ -84,6 +85,7 @@ fn prepare(fast: bool) -> Result<()> {
             .with_context(|| format!("{component} is missing; install it: rustup component add {component}"))?;
     }
     promtool()?;
+    containers::runc()?;
     debian::install(&FREE)?;
     if fast { Ok(()) } else { vm::prepare(&Kernel::ALL) }
 }
@@ -103,7 +105,7 @@ fn document() -> Result<()> {
 
 fn test() -> Result<()> {
     let mut cargo = workspace::cargo(&["test", "--workspace", "--locked"]);
-    cargo.env("PROMTOOL", promtool()?);
+    cargo.env("PROMTOOL", promtool()?).env("RUNC", containers::runc()?);
     if env::var_os("CI").is_some() {
         // Elsewhere a kernel test may skip for want of a right or a controller; CI must not pass by skipping.
         cargo.env("REPRIEVE_REQUIRE_KERNEL", "1");

@@ -5,10 +5,13 @@
 //! count the machine's kills.
 
 use super::{CommandResult, GuestCommand, Kernel, VmRun};
-use crate::static_build::{self, Executable};
+use crate::{
+    containers,
+    static_build::{self, Executable},
+};
 use anyhow::{Result, bail};
 use clap::Args;
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 /// The packages that have a test target named `kernel`.
 const PACKAGES: [&str; 3] = ["reprieve-linux", "reprieve", "reprieve-cli"];
@@ -36,12 +39,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         options.tests.iter().map(String::as_str).partition(|name| PACKAGES.contains(name));
     let packages = if packages.is_empty() { PACKAGES.to_vec() } else { packages };
     let executables = build(&packages)?;
+    let (programs, runc) = (containers::files()?, containers::runc()?);
     for kernel in options.kernel.map_or_else(|| Kernel::ALL.to_vec(), |kernel| vec![kernel]) {
         let boot = VmRun {
             kernel,
             memory: options.memory.clone(),
-            files: executables.iter().map(|executable| executable.path.clone()).collect(),
-            commands: executables.iter().filter_map(|executable| command(executable, &filters)).collect(),
+            files: executables.iter().map(|executable| &executable.path).chain(&programs).cloned().collect(),
+            commands: executables.iter().filter_map(|executable| command(executable, &runc, &filters)).collect(),
             timeout: Duration::from_secs(options.timeout),
         };
         let passed = judge(&super::run(&boot)?.commands, !filters.is_empty())
@@ -64,11 +68,12 @@ fn build(packages: &[&str]) -> Result<Vec<Executable>> {
     static_build::build("test", &arguments)
 }
 
-fn command(executable: &Executable, filters: &[&str]) -> Option<GuestCommand> {
+fn command(executable: &Executable, runc: &Path, filters: &[&str]) -> Option<GuestCommand> {
     if !executable.is_test {
         return None;
     }
     let mut words = vec!["env".to_owned(), "REPRIEVE_REQUIRE_KERNEL=1".to_owned()];
+    words.push(format!("RUNC={}", runc.display()));
     words.push(executable.path.to_string_lossy().into_owned());
     words.push("--test-threads=1".to_owned());
     words.extend(filters.iter().map(|&filter| filter.to_owned()));

@@ -39,10 +39,10 @@ impl Draft {
                 }
             }
             LogLine::Slabs => self.section = Section::Slabs,
-            LogLine::Slab { name, used, total } => {
-                if self.report.slabs.len() < MOST_SLABS && name.len() <= LONGEST_NAME {
-                    self.report.slabs.push(SlabUse { name: name.to_vec(), used, total });
-                }
+            LogLine::Slab { name, used, total }
+                if self.report.slabs.len() < MOST_SLABS && name.len() <= LONGEST_NAME =>
+            {
+                self.report.slabs.push(SlabUse { name: name.to_vec(), used, total });
             }
             _ => {}
         }
