@@ -13,7 +13,7 @@ mod kernel_log;
 
 pub use cgroup::{cgroup_path, memory_hierarchy, owner};
 pub use files::{amounts, memory_files, node_memory, process};
-pub use kernel_log::{kmsg_record, oom_kills};
+pub use kernel_log::{kmsg_record, oom_kills, oom_log};
 
 /// A target's name, which is that of its seeds and its bin, and the target.
 pub type Target = (&'static str, fn(&[u8]));
@@ -27,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     ("memory_hierarchy", memory_hierarchy),
     ("node_memory", node_memory),
     ("oom_kills", oom_kills),
+    ("oom_log", oom_log),
     ("owner", owner),
     ("process", process),
 ];

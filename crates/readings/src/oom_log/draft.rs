@@ -64,7 +64,7 @@ const GROUP_PAUSE: Duration = Duration::from_secs(5);
 /// No record of the kernel is longer.
 const LONGEST_SUMMARY: usize = 8192;
 /// So many victims are kept of a group, and as many of other lists.
-const MOST_PROCESSES: usize = 8192;
+const MOST_PROCESSES: usize = 2048;
 
 impl Draft {
     pub(super) fn new(message: &Message, kernel: Option<Vec<u8>>) -> Self {

@@ -8,7 +8,7 @@ use crate::parse::decimal;
 use crate::{Bytes, CgroupPath};
 
 /// So many cgroups, entries, zones and slabs are kept.
-const MOST_CGROUPS: usize = 256;
+const MOST_CGROUPS: usize = 64;
 const MOST_ENTRIES: usize = 256;
 const MOST_ZONES: usize = 1024;
 const MOST_SLABS: usize = 1024;
@@ -39,10 +39,10 @@ impl Draft {
                 }
             }
             LogLine::Slabs => self.section = Section::Slabs,
-            LogLine::Slab { name, used, total } => {
-                if self.report.slabs.len() < MOST_SLABS && name.len() <= LONGEST_NAME {
-                    self.report.slabs.push(SlabUse { name: name.to_vec(), used, total });
-                }
+            LogLine::Slab { name, used, total }
+                if self.report.slabs.len() < MOST_SLABS && name.len() <= LONGEST_NAME =>
+            {
+                self.report.slabs.push(SlabUse { name: name.to_vec(), used, total });
             }
             _ => {}
         }

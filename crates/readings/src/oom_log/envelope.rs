@@ -122,18 +122,22 @@ fn open_kmsg(text: &[u8], take: &mut Take<'_>) -> bool {
 fn lines_of(origin: &Origin, message: &[u8], take: &mut Take<'_>) {
     let mut origin = Cow::Borrowed(origin);
     let mut rest = message;
-    loop {
-        let newline = rest.iter().position(|&byte| byte == b'\n').map(|at| (at, 1));
-        let escaped = rest.windows(4).position(|window| window == b"#012").map(|at| (at, 4));
-        let Some((at, length)) = newline.into_iter().chain(escaped).min() else { break };
-        take(&origin, rest.get(..at).unwrap_or_default());
-        rest = rest.get(at + length..).unwrap_or_default();
+    while let Some((line, after)) = split_line(rest) {
+        take(&origin, line);
+        rest = after;
         origin.to_mut().has_prefix = false;
     }
     let is_end_of_lines = rest.is_empty() && matches!(origin, Cow::Owned(_));
     if !is_end_of_lines {
         take(&origin, rest);
     }
+}
+
+fn split_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    memchr::memchr2_iter(b'\n', b'#', text).find_map(|at| {
+        let (line, end) = text.split_at_checked(at)?;
+        Some((line, end.strip_prefix(b"\n").or_else(|| end.strip_prefix(b"#012"))?))
+    })
 }
 
 /// The origin of a journal's entry.

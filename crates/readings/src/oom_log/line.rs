@@ -93,6 +93,8 @@ pub(super) enum UsageOf {
 const PANIC: &[u8] = b"Kernel panic - not syncing: ";
 const STATS_OF: &[u8] = b"Memory cgroup stats for ";
 const NAME_MAX: usize = 15;
+/// No path that the kernel prints is longer (`PATH_MAX`).
+const LONGEST_PATH: usize = 4096;
 
 impl<'a> Reading<'a> {
     /// Reads a message. `columns` is how many numbers a row of the table has, where its header is known.
@@ -105,6 +107,7 @@ impl<'a> Reading<'a> {
         }
         let part = Part::begun_by(message);
         match Line::parse(message) {
+            Some(line) if has_endless_name(&line) => return Reading::Nothing,
             Some(line) if is_whole(&line, message) => return Reading::Whole(LogLine::Kill(line)),
             _ => {}
         }
@@ -183,6 +186,17 @@ pub(super) fn invoked_name(message: &[u8]) -> Option<&[u8]> {
     let (name, _) = rsplit_once(head, INVOKED)?;
     let rest = message.get(name.len() + INVOKED.len()..)?.trim_ascii();
     (rest.is_empty() || rest.starts_with(b"oom-killer")).then_some(name)
+}
+
+/// No name of a process is longer (`TASK_COMM_LEN` − 1), though a log may write a byte of it as `\xNN`.
+pub(super) const LONGEST_NAME: usize = 60;
+
+fn has_endless_name(line: &Line<'_>) -> bool {
+    match line {
+        Line::Killed(kill) => kill.name.len() > LONGEST_NAME,
+        Line::Announced { who, .. } | Line::AlreadyExiting { who, .. } => who.len() > 2 * LONGEST_NAME,
+        _ => false,
+    }
 }
 
 /// Whether the line ends like its kind. The agent's parser takes what there is.
@@ -325,7 +339,7 @@ fn reaper_line(rest: &[u8]) -> Option<LogLine<'_>> {
     // 4.6 printed `process :N`.
     let rest = rest.strip_prefix(b":").unwrap_or(rest);
     let (who, sizes) = rsplit_once(rest, b"), now ")?;
-    let (pid, name) = split_once(who, b" (")?;
+    let (pid, name) = split_once(who, b" (").filter(|(_, name)| name.len() <= LONGEST_NAME)?;
     let mut reaped =
         ReapedProcess { pid: process_id(pid)?, name: name.to_vec(), anon_rss: None, file_rss: None, shmem_rss: None };
     for field in sizes.split(|&byte| byte == b' ').map(|field| field.strip_suffix(b",").unwrap_or(field)) {
@@ -343,6 +357,9 @@ fn reaper_line(rest: &[u8]) -> Option<LogLine<'_>> {
 pub(super) fn named(text: &[u8]) -> Option<NamedProcess> {
     let (pid, rest) = split_once(text, b" (")?;
     let name = rsplit_once(rest, b")").map(|(name, _)| name.to_vec());
+    if name.as_ref().is_some_and(|name| name.len() > LONGEST_NAME) {
+        return None;
+    }
     Some(NamedProcess { pid: process_id(pid)?, name })
 }
 
@@ -354,6 +371,9 @@ fn stats_of(rest: &[u8]) -> Option<LogLine<'_>> {
         Some(cgroup) => (cgroup, &b""[..]),
         None => rsplit_once(rest, b": ")?,
     };
+    if cgroup.len() > LONGEST_PATH {
+        return None;
+    }
     Some(LogLine::StatsOf { cgroup, entries })
 }
 

@@ -3,4 +3,7 @@
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 mod corpus;
+mod forms;
+mod properties;
 mod read;
+mod reports;
