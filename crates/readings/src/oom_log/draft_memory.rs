@@ -1,8 +1,9 @@
 //! The lines of a report that tell of memory.
 
 use super::draft::{Draft, Section};
-use super::line::{LogLine, kib};
+use super::line::LogLine;
 use super::memory::{CgroupStats, MemoryInfo, SlabUse, Zone};
+use super::memory_line::kib;
 use crate::kernel_log::text::{kilobytes, split_once};
 use crate::parse::decimal;
 use crate::{Bytes, CgroupPath};
