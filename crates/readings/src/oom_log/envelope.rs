@@ -44,6 +44,9 @@ impl Envelopes {
         if text.starts_with(b"{") && self.open_json(text, take) {
             return;
         }
+        if text.starts_with(b"\"msg\":") && open_dmesg_json(text, take) {
+            return;
+        }
         if let Some((is_partial, rest)) = cri(text) {
             return self.container_line(rest, is_partial, take);
         }
@@ -97,6 +100,17 @@ impl Envelopes {
             open_text(&line, take);
         }
     }
+}
+
+/// Whether the text was a message in the output of `dmesg --json`, which has each field on a line of its own.
+fn open_dmesg_json(field: &[u8], take: &mut Take<'_>) -> bool {
+    let field = field.strip_suffix(b",").unwrap_or(field);
+    let Ok(Value::Object(fields)) = serde_json::from_slice::<Value>(&[b"{", field, b"}"].concat()) else {
+        return false;
+    };
+    let origin = Origin { has_prefix: true, ..Origin::default() };
+    let message = fields.get("msg").and_then(message_bytes);
+    message.inspect(|message| lines_of(&origin, message, take)).is_some()
 }
 
 fn open_text(text: &[u8], take: &mut Take<'_>) {

@@ -101,7 +101,8 @@ impl Messages {
 
     fn finish(&mut self, tell: &mut dyn FnMut(OomLogEvent)) {
         let Messages { envelopes, behind } = self;
-        envelopes.finish(&mut |origin, text| behind.take(0, origin, text, tell));
+        let number = behind.last_number.unwrap_or_default();
+        envelopes.finish(&mut |origin, text| behind.take(number, origin, text, tell));
         let BehindEnvelopes { joiner, assembly, .. } = behind;
         joiner.finish(&mut |message, joiner| assembly.take(message, joiner.columns(), tell));
         assembly.finish(tell);
@@ -144,7 +145,8 @@ impl BehindEnvelopes {
 fn without_indentation(text: &[u8]) -> &[u8] {
     let trimmed = text.trim_ascii_start();
     if trimmed.starts_with(b"killed as a result of limit of ") {
-        return text.get(text.len() - trimmed.len() - 1..).unwrap_or(trimmed);
+        let blank = text.len().saturating_sub(trimmed.len() + 1);
+        return text.get(blank..).unwrap_or(trimmed);
     }
     trimmed
 }

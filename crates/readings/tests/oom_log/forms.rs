@@ -213,6 +213,13 @@ fn json_of_the_journal() {
 }
 
 #[test]
+fn json_of_dmesg() {
+    let message = |message: &&str| format!("      }},{{\n         \"pri\": 4,\n         \"msg\": {}\n", json!(message));
+    let log: String = MESSAGES.iter().map(message).collect();
+    only(format!("{{\n   \"dmesg\": [\n      {{\n{log}      }}\n   ]\n}}\n").as_bytes(), "dmesg --json");
+}
+
+#[test]
 fn the_journal_s_export_format() {
     let entry = |message: &str, transport: &str, is_binary: bool| {
         let mut entry = b"__CURSOR=s=1\n__REALTIME_TIMESTAMP=1741688196123456\n_BOOT_ID=5\n".to_vec();

@@ -242,6 +242,17 @@ fn a_boot_tells_the_kernel_and_ends_what_was_before() {
 }
 
 #[test]
+fn linux_3_16_says_whose_limit_it_was_in_three_records() {
+    let kill = "Killed process 7 (x) total-vm:1kB, anon-rss:2kB, file-rss:3kB";
+    for limit_of in [" killed as a result of limit of /a", "killed as a result of limit of /a"] {
+        let reports =
+            read(&["[    1.000000] Task in /a/b", &format!("[    1.000000] {limit_of}"), "[    1.000000] ", kill]);
+        assert_eq!(reports[0].task_memcg, Some(CgroupPath::new(b"/a/b")));
+        assert_eq!(reports[0].oom_memcg.is_some(), limit_of.starts_with(' '));
+    }
+}
+
+#[test]
 fn a_long_pause_ends_a_report() {
     let line = |seconds: u32, message: &str| format!("[{seconds:5}.000000] {message}\n");
     let log = line(10, &invoked("x")) + &line(500, &killed(7));
