@@ -1,14 +1,15 @@
 //! The lines of a report that tell of memory.
 
 use super::draft::{Draft, Section};
-use super::line::{LogLine, kib};
+use super::line::LogLine;
 use super::memory::{CgroupStats, MemoryInfo, SlabUse, Zone};
+use super::memory_line::kib;
 use crate::kernel_log::text::{kilobytes, split_once};
 use crate::parse::decimal;
 use crate::{Bytes, CgroupPath};
 
 /// So many cgroups, entries, zones and slabs are kept.
-const MOST_CGROUPS: usize = 256;
+const MOST_CGROUPS: usize = 64;
 const MOST_ENTRIES: usize = 256;
 const MOST_ZONES: usize = 1024;
 const MOST_SLABS: usize = 1024;

@@ -44,6 +44,9 @@ impl Envelopes {
         if text.starts_with(b"{") && self.open_json(text, take) {
             return;
         }
+        if text.starts_with(b"\"msg\":") && open_dmesg_json(text, take) {
+            return;
+        }
         if let Some((is_partial, rest)) = cri(text) {
             return self.container_line(rest, is_partial, take);
         }
@@ -99,6 +102,17 @@ impl Envelopes {
     }
 }
 
+/// Whether the text was a message in the output of `dmesg --json`, which has each field on a line of its own.
+fn open_dmesg_json(field: &[u8], take: &mut Take<'_>) -> bool {
+    let field = field.strip_suffix(b",").unwrap_or(field);
+    let Ok(Value::Object(fields)) = serde_json::from_slice::<Value>(&[b"{", field, b"}"].concat()) else {
+        return false;
+    };
+    let origin = Origin { has_prefix: true, ..Origin::default() };
+    let message = fields.get("msg").and_then(message_bytes);
+    message.inspect(|message| lines_of(&origin, message, take)).is_some()
+}
+
 fn open_text(text: &[u8], take: &mut Take<'_>) {
     let (origin, message) = Origin::strip(text);
     lines_of(&origin, message, take);
@@ -122,18 +136,22 @@ fn open_kmsg(text: &[u8], take: &mut Take<'_>) -> bool {
 fn lines_of(origin: &Origin, message: &[u8], take: &mut Take<'_>) {
     let mut origin = Cow::Borrowed(origin);
     let mut rest = message;
-    loop {
-        let newline = rest.iter().position(|&byte| byte == b'\n').map(|at| (at, 1));
-        let escaped = rest.windows(4).position(|window| window == b"#012").map(|at| (at, 4));
-        let Some((at, length)) = newline.into_iter().chain(escaped).min() else { break };
-        take(&origin, rest.get(..at).unwrap_or_default());
-        rest = rest.get(at + length..).unwrap_or_default();
+    while let Some((line, after)) = split_line(rest) {
+        take(&origin, line);
+        rest = after;
         origin.to_mut().has_prefix = false;
     }
     let is_end_of_lines = rest.is_empty() && matches!(origin, Cow::Owned(_));
     if !is_end_of_lines {
         take(&origin, rest);
     }
+}
+
+fn split_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    memchr::memchr2_iter(b'\n', b'#', text).find_map(|at| {
+        let (line, end) = text.split_at_checked(at)?;
+        Some((line, end.strip_prefix(b"\n").or_else(|| end.strip_prefix(b"#012"))?))
+    })
 }
 
 /// The origin of a journal's entry.

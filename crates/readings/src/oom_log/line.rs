@@ -5,13 +5,13 @@
 //! to say. A line that begins like one of a report but does not end like it is a [`Reading::Part`]: it was cut, or goes
 //! on in the next line of the log.
 
+use super::memory_line::{memory_line, stats_of};
 use super::report::{NamedProcess, OomPanic, ReapedProcess};
 use super::tasks::{self, TaskRow};
 use crate::kernel_log::kill_line::KillLine;
 use crate::kernel_log::line::{Line, limit_use};
 use crate::kernel_log::summary::Summary;
 use crate::kernel_log::text::{kilobytes, process_id, rsplit_once, split_once};
-use crate::parse::decimal;
 use crate::{Bytes, Limit};
 
 /// How a text reads as a line of a report.
@@ -105,6 +105,7 @@ impl<'a> Reading<'a> {
         }
         let part = Part::begun_by(message);
         match Line::parse(message) {
+            Some(line) if has_endless_name(&line) => return Reading::Nothing,
             Some(line) if is_whole(&line, message) => return Reading::Whole(LogLine::Kill(line)),
             _ => {}
         }
@@ -183,6 +184,17 @@ pub(super) fn invoked_name(message: &[u8]) -> Option<&[u8]> {
     let (name, _) = rsplit_once(head, INVOKED)?;
     let rest = message.get(name.len() + INVOKED.len()..)?.trim_ascii();
     (rest.is_empty() || rest.starts_with(b"oom-killer")).then_some(name)
+}
+
+/// No name of a process is longer (`TASK_COMM_LEN` − 1), though a log may write a byte of it as `\xNN`.
+pub(super) const LONGEST_NAME: usize = 60;
+
+fn has_endless_name(line: &Line<'_>) -> bool {
+    match line {
+        Line::Killed(kill) => kill.name.len() > LONGEST_NAME,
+        Line::Announced { who, .. } | Line::AlreadyExiting { who, .. } => who.len() > 2 * LONGEST_NAME,
+        _ => false,
+    }
 }
 
 /// Whether the line ends like its kind. The agent's parser takes what there is.
@@ -325,7 +337,7 @@ fn reaper_line(rest: &[u8]) -> Option<LogLine<'_>> {
     // 4.6 printed `process :N`.
     let rest = rest.strip_prefix(b":").unwrap_or(rest);
     let (who, sizes) = rsplit_once(rest, b"), now ")?;
-    let (pid, name) = split_once(who, b" (")?;
+    let (pid, name) = split_once(who, b" (").filter(|(_, name)| name.len() <= LONGEST_NAME)?;
     let mut reaped =
         ReapedProcess { pid: process_id(pid)?, name: name.to_vec(), anon_rss: None, file_rss: None, shmem_rss: None };
     for field in sizes.split(|&byte| byte == b' ').map(|field| field.strip_suffix(b",").unwrap_or(field)) {
@@ -343,85 +355,8 @@ fn reaper_line(rest: &[u8]) -> Option<LogLine<'_>> {
 pub(super) fn named(text: &[u8]) -> Option<NamedProcess> {
     let (pid, rest) = split_once(text, b" (")?;
     let name = rsplit_once(rest, b")").map(|(name, _)| name.to_vec());
-    Some(NamedProcess { pid: process_id(pid)?, name })
-}
-
-fn stats_of(rest: &[u8]) -> Option<LogLine<'_>> {
-    if !rest.starts_with(b"/") {
+    if name.as_ref().is_some_and(|name| name.len() > LONGEST_NAME) {
         return None;
     }
-    let (cgroup, entries) = match rest.trim_ascii_end().strip_suffix(b":") {
-        Some(cgroup) => (cgroup, &b""[..]),
-        None => rsplit_once(rest, b": ")?,
-    };
-    Some(LogLine::StatsOf { cgroup, entries })
-}
-
-fn memory_line(message: &[u8]) -> Option<LogLine<'_>> {
-    let text = message.trim_ascii();
-    match text {
-        b"Mem-Info:" => return Some(LogLine::MemoryInfo),
-        b"Unreclaimable slab info:" => return Some(LogLine::Slabs),
-        _ => {}
-    }
-    zone(text).or_else(|| swap(text)).or_else(|| slab(text)).or_else(|| number_line(text))
-}
-
-fn zone(text: &[u8]) -> Option<LogLine<'_>> {
-    let (node, rest) = match text.strip_prefix(b"Node ") {
-        Some(rest) => split_once(rest, b" ").and_then(|(node, rest)| Some((Some(process_id(node)?), rest)))?,
-        None => (None, text),
-    };
-    let (name, rest) = split_once(rest, b" ")?;
-    let is_zone = |name: &[u8]| matches!(name, b"DMA" | b"DMA32" | b"Normal" | b"HighMem" | b"Movable" | b"Device");
-    if let Some(name) = name.strip_suffix(b":").filter(|name| is_zone(name)) {
-        let blocks = rest.split(|&byte| byte == b' ').next()?.contains(&b'*');
-        return blocks.then_some(LogLine::Zone { node, name, rest, blocks: true });
-    }
-    (is_zone(name) && rest.starts_with(b"free:")).then_some(LogLine::Zone { node, name, rest, blocks: false })
-}
-
-fn swap(text: &[u8]) -> Option<LogLine<'_>> {
-    let (words, size) = split_once(text, b"= ")?;
-    let free = match words.trim_ascii_end() {
-        b"Free swap" => true,
-        b"Total swap" => false,
-        _ => return None,
-    };
-    Some(LogLine::Swap { free, size: kilobytes(size)? })
-}
-
-fn slab(text: &[u8]) -> Option<LogLine<'_>> {
-    let mut words = text.rsplitn(2, |&byte| byte == b' ');
-    let total = kib(words.next()?)?;
-    let rest = words.next()?.trim_ascii_end();
-    let (name, used) = rsplit_once(rest, b" ")?;
-    Some(LogLine::Slab { name: name.trim_ascii_end(), used: kib(used)?, total })
-}
-
-/// `123KB`, which are KiB.
-pub(super) fn kib(text: &[u8]) -> Option<Bytes> {
-    decimal(text.strip_suffix(b"KB")?).map(Bytes::from_kib)
-}
-
-fn number_line(text: &[u8]) -> Option<LogLine<'_>> {
-    let (first, rest) = split_once(text, b" ").unwrap_or((text, b""));
-    if let Some(number) = decimal(first) {
-        let rest = rest.trim_ascii();
-        let known = rest.starts_with(b"pages ") || rest == b"total pagecache pages";
-        return known.then_some(LogLine::Total { words: rest, number });
-    }
-    let is_name = |name: &[u8]| {
-        name.first().is_some_and(u8::is_ascii_lowercase)
-            && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
-    };
-    if is_name(first) {
-        return decimal(rest.trim_ascii()).map(|value| LogLine::Stat { name: first, value });
-    }
-    let words = text.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
-    let is_pair = |word: &[u8]| {
-        split_once(word, b":")
-            .is_some_and(|(name, number)| is_name(name) && number.first().is_some_and(u8::is_ascii_digit))
-    };
-    words.clone().all(is_pair).then_some(LogLine::Pages(text))
+    Some(NamedProcess { pid: process_id(pid)?, name })
 }

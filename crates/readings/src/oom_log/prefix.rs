@@ -33,6 +33,9 @@ pub(super) enum Author {
     Program(Vec<u8>),
 }
 
+/// So much of a time is kept; none is longer.
+const LONGEST_TIME: usize = 64;
+
 impl Author {
     pub(super) fn of_tag(tag: &[u8]) -> Self {
         if tag == b"kernel" { Author::Kernel } else { Author::Program(tag.to_vec()) }
@@ -123,7 +126,7 @@ impl Origin {
             (LogTime { since_epoch: Some(since_epoch), ..LogTime::default() }, rest, false)
         };
         let length = text.len() - rest.len();
-        let words = text.get(..length)?.trim_ascii_end();
+        let words = text.get(..length.min(LONGEST_TIME))?.trim_ascii_end();
         self.time = LogTime { text: Some(words.to_vec()), ..time };
         self.has_prefix = true;
         if only_time {
@@ -136,11 +139,7 @@ impl Origin {
     fn strip_rfc5424<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
         let mut words = text.splitn(6, |&byte| byte == b' ');
         let (Some(_), Some(app)) = (words.next(), words.next()) else { return text };
-        if app != b"kernel" {
-            self.author = Author::Program(app.to_vec());
-        } else if !matches!(self.author, Author::Program(_)) {
-            self.author = Author::Kernel;
-        }
+        self.take_tag(app);
         words.nth(3).unwrap_or_default()
     }
 
@@ -149,14 +148,21 @@ impl Origin {
         let (first, after_first) = split_once(text, b" ").unwrap_or((text, b""));
         let (second, after_second) = split_once(after_first, b" ").unwrap_or((after_first, b""));
         if let Some(tag) = first.strip_suffix(b":") {
-            self.author = Author::of_tag(tag);
+            self.take_tag(tag);
             return after_first;
         }
         if let Some(tag) = second.strip_suffix(b":") {
-            self.author = Author::of_tag(tag);
+            self.take_tag(tag);
             return after_second;
         }
         if after_first.starts_with(b"[") { after_first } else { text }
+    }
+
+    /// A tag is the sender's own word; syslog's facility, which came before it, is not.
+    fn take_tag(&mut self, tag: &[u8]) {
+        if tag != b"kernel" || !matches!(self.author, Author::Program(_)) {
+            self.author = Author::of_tag(tag);
+        }
     }
 
     /// `[   12.345678][ T123] ` and its like, at the beginning.

@@ -28,6 +28,15 @@ pub struct OomLogReader {
 #[derive(Debug, Default)]
 struct Messages {
     envelopes: Envelopes,
+    behind: BehindEnvelopes,
+}
+
+/// What comes behind the envelopes.
+#[derive(Debug, Default)]
+struct BehindEnvelopes {
+    last_number: Option<u64>,
+    /// Where the last message with a prefix came from.
+    last_origin: Origin,
     joiner: Joiner,
     assembly: Assembly,
 }
@@ -85,48 +94,64 @@ impl OomLogReader {
 impl Messages {
     fn take_lines(&mut self, lines: &mut Lines, tell: &mut dyn FnMut(OomLogEvent)) {
         while let Some(line) = lines.next(self.is_open()) {
-            let number = line.number;
-            let Messages { envelopes, joiner, assembly } = self;
-            envelopes.open(line.text, &mut |origin, text| take_message(number, origin, text, joiner, assembly, tell));
+            let Messages { envelopes, behind } = self;
+            behind.see_line(line.number);
+            envelopes.open(line.text, &mut |origin, text| behind.take(line.number, origin, text, tell));
         }
     }
 
     fn is_open(&self) -> bool {
-        self.envelopes.is_open() || self.joiner.is_holding() || self.assembly.is_open()
+        self.envelopes.is_open() || self.behind.joiner.is_holding() || self.behind.assembly.is_open()
     }
 
     fn finish(&mut self, tell: &mut dyn FnMut(OomLogEvent)) {
-        let Messages { envelopes, joiner, assembly } = self;
-        envelopes.finish(&mut |origin, text| take_message(0, origin, text, joiner, assembly, tell));
+        let Messages { envelopes, behind } = self;
+        let number = behind.last_number.unwrap_or_default();
+        envelopes.finish(&mut |origin, text| behind.take(number, origin, text, tell));
+        let BehindEnvelopes { joiner, assembly, .. } = behind;
         joiner.finish(&mut |message, joiner| assembly.take(message, joiner.columns(), tell));
         assembly.finish(tell);
     }
 }
 
-fn take_message(
-    number: u64,
-    origin: &Origin,
-    text: &[u8],
-    joiner: &mut Joiner,
-    assembly: &mut Assembly,
-    tell: &mut dyn FnMut(OomLogEvent),
-) {
-    if let Some(kill) = other_kill::parse(number, origin, text) {
-        assembly.other_kill(kill, tell);
-        return;
+impl BehindEnvelopes {
+    /// Forgets, where lines were passed over, what went before them.
+    fn see_line(&mut self, number: u64) {
+        if self.last_number.replace(number).is_some_and(|last| last + 1 != number) {
+            self.last_origin = Origin::default();
+        }
     }
-    if let Author::Program(_) = origin.author {
-        return;
+
+    fn take(&mut self, number: u64, origin: &Origin, text: &[u8], tell: &mut dyn FnMut(OomLogEvent)) {
+        let mut origin = origin.clone();
+        if origin.has_prefix {
+            self.last_origin = Origin { has_prefix: false, ..origin.clone() };
+        } else if origin == Origin::default()
+            && (!matches!(self.last_origin.author, Author::Program(_)) || text.starts_with(b" "))
+        {
+            // A message of several lines. journalctl indents what is not the first, and a program's is not to be taken for
+            // the kernel's there.
+            origin = self.last_origin.clone();
+        }
+        if let Some(kill) = other_kill::parse(number, &origin, text) {
+            self.assembly.other_kill(kill, tell);
+            return;
+        }
+        if let Author::Program(_) = origin.author {
+            return;
+        }
+        let message = Message { number, origin, text: without_indentation(text).to_vec() };
+        let BehindEnvelopes { joiner, assembly, .. } = self;
+        joiner.take(message, &mut |message, joiner| assembly.take(message, joiner.columns(), tell));
     }
-    let message = Message { number, origin: origin.clone(), text: without_indentation(text).to_vec() };
-    joiner.take(message, &mut |message, joiner| assembly.take(message, joiner.columns(), tell));
 }
 
 /// Up to Linux 3.18 one record begins with a blank that is its own.
 fn without_indentation(text: &[u8]) -> &[u8] {
     let trimmed = text.trim_ascii_start();
     if trimmed.starts_with(b"killed as a result of limit of ") {
-        return text.get(text.len() - trimmed.len() - 1..).unwrap_or(trimmed);
+        let blank = text.len().saturating_sub(trimmed.len() + 1);
+        return text.get(blank..).unwrap_or(trimmed);
     }
     trimmed
 }

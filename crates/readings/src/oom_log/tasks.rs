@@ -1,5 +1,6 @@
 //! The table of processes in a report: who could have been killed.
 
+use super::line::LONGEST_NAME;
 use crate::Bytes;
 
 /// The table of processes. Source: `dump_tasks` in mm/oom_kill.c; columns by version in [`TaskRow`].
@@ -80,9 +81,6 @@ pub(super) fn known_columns(header: &[u8]) -> i32 {
 }
 
 impl TaskRow {
-    /// No name of a process is longer (`TASK_COMM_LEN` − 1), though a log may write a byte of it as `\xNN`.
-    const LONGEST_NAME: usize = 60;
-
     /// `numbers` is what follows `[ pid ]`. Without columns, they are guessed by how many numbers there are.
     pub(super) fn parse(pid: u32, numbers: &[u8], columns: Option<&[Vec<u8>]>) -> Option<Self> {
         match columns {
@@ -138,7 +136,7 @@ impl TaskRow {
         }
         row.pgtable_pages = pgtable_pages;
         row.name = rest.trim_ascii_start().to_vec();
-        (row.name.len() <= TaskRow::LONGEST_NAME).then_some(row)
+        (row.name.len() <= LONGEST_NAME).then_some(row)
     }
 
     /// What the row holds of memory, to keep the rows that matter.
@@ -159,7 +157,7 @@ fn signed(word: &[u8]) -> Option<i64> {
 
 impl TaskTable {
     /// So many rows are kept. The kernel prints each process there is, and there can be millions.
-    const MOST_ROWS: usize = 8192;
+    const MOST_ROWS: usize = 4096;
 
     pub(super) fn add(&mut self, row: TaskRow) {
         self.rows.push(row);

@@ -44,9 +44,21 @@ fn outcome_without_victim(report: &OomLogReport) -> String {
         Some(OomPanic::NoKillable) => "The kernel found nobody to kill and panicked:",
         None if report.no_killable => "The kernel found nobody to kill:",
         None if !report.already_exiting.is_empty() => "The kernel killed nobody, since its choice was exiting already:",
-        None => "The log does not tell who was killed:",
+        None => return chosen(report),
     };
     outcome.to_owned()
+}
+
+/// Who was to be killed, where the kill itself is not in the log.
+fn chosen(report: &OomLogReport) -> String {
+    let chosen = report.chosen.as_ref().map(|chosen| (name(chosen.name.as_deref()), chosen.pid));
+    let announced = || report.announced.as_ref().map(|chosen| (name(Some(&chosen.name)), chosen.pid));
+    match chosen.or_else(announced) {
+        Some((name, pid)) => {
+            format!("The kernel had chosen {name} (pid {pid}), and the log does not tell of the kill:")
+        }
+        None => "The log does not tell who was killed:".to_owned(),
+    }
 }
 
 fn cause(explained: &ExplainedReport<'_>) -> String {
