@@ -97,7 +97,8 @@ fn judge(reading: &Reading, scenario: &str, throttle: bool, with_swap: bool, out
     let hidden = judge_hidden(reading.version, &reading.levels, None);
     let available = judge_available(&reading.levels, hidden, &reading.node).context("nothing could be judged")?;
     let swap = if with_swap { available.swap.map_or(0, Bytes::get) } else { 0 };
-    let bound = if throttle { available.until_throttle.context("there is no memory.high")? } else { available.until_kill };
+    let bound =
+        if throttle { available.until_throttle.context("there is no memory.high")? } else { available.until_kill };
     let Estimate { low, best, high } = bound.estimate;
     let limit = judge_limit(&reading.levels, hidden, &reading.node).context("there is no limit")?;
     let soft = reading.levels.iter().filter_map(|level| level.high.and_then(Limit::bytes)).min();

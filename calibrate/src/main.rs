@@ -1,8 +1,9 @@
 //! The program behind `cargo xtask calibrate`; see the library.
 
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, ExitCode, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
@@ -24,6 +25,12 @@ enum Command {
     Report {
         /// Files with rows; other lines are passed over
         files: Vec<PathBuf>,
+    },
+    /// Removes the cgroups below a directory once stdin ends (used by `run`)
+    #[command(hide = true)]
+    RemoveWhenOrphaned {
+        /// The topmost of the cgroups
+        directory: PathBuf,
     },
     /// What runs inside the cgroups
     #[command(hide = true)]
@@ -59,6 +66,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(options) => run(&options),
         Command::Report { files } => report(&files),
+        Command::RemoveWhenOrphaned { directory } => remove_when_orphaned(&directory),
         Command::Work { work } => work::run(&work),
     };
     match result {
@@ -71,8 +79,11 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
-    let lab = Lab::open("calibrate")?.context("it needs root and a memory cgroup hierarchy that it may write to")?;
     let program = Program(std::env::current_exe()?);
+    let lab = Lab::open("calibrate")?.context("it needs root and a memory cgroup hierarchy that it may write to")?;
+    let janitor = Janitor::start(&program, lab.directory())?;
+    // What is declared last is dropped first: the janitor must find the cgroups gone.
+    let (_janitor, lab) = (janitor, lab);
     let wanted = |scenario: &&Scenario| {
         let possible = match scenario.place {
             Place::Any => !options.machine,
@@ -100,6 +111,35 @@ fn run(options: &Options) -> Result<()> {
                 }
             }
         }
+    }
+    Ok(())
+}
+
+/// Removes the cgroups also where nothing is dropped: at Ctrl-C and SIGKILL. It waits on a pipe whose other end only this
+/// process holds. The workers end by themselves then, for the same reason.
+struct Janitor(Child);
+
+impl Janitor {
+    fn start(program: &Program, directory: &Path) -> Result<Self> {
+        let mut janitor = process::Command::new(&program.0);
+        janitor.arg("remove-when-orphaned").arg(directory).stdin(Stdio::piped()).process_group(0);
+        janitor.spawn().map(Janitor).context("the process that cleans up did not start")
+    }
+}
+
+impl Drop for Janitor {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        // It says itself if it could not clean up.
+        let _ = self.0.wait();
+    }
+}
+
+fn remove_when_orphaned(directory: &Path) -> Result<()> {
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    if directory.exists() {
+        reprieve_lab::remove_tree(directory)
+            .with_context(|| format!("{} is left behind; remove it with rmdir", directory.display()))?;
     }
     Ok(())
 }

@@ -19,7 +19,8 @@ impl Mapping {
     pub(crate) fn of(file: &File) -> Result<Self> {
         let length = usize::try_from(file.metadata()?.len())?;
         // SAFETY: the kernel chooses an address where nothing is mapped yet.
-        let start = unsafe { rustix::mm::mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::SHARED, file, 0) };
+        let start =
+            unsafe { rustix::mm::mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::SHARED, file, 0) };
         let start = NonNull::new(start.context("the file could not be mapped")?.cast()).context("mapped at zero")?;
         Ok(Mapping { start, length })
     }

@@ -89,6 +89,18 @@ impl Scenario {
             stage.keep(&words("hold", [share(stage, 4)]))?;
             stage.limit_own(stage.limit)
         }),
+        v2("dirty cache, slow disk", |stage| {
+            stage.limit_own(stage.limit)?;
+            stage.slow_disk(4_000_000)?;
+            let file = stage.path("dirty");
+            stage.keep(&words("write", [file, share(stage, 8)]))
+        }),
+        v2("pod's limit, protected sibling", |stage| {
+            stage.limit_outer(stage.limit)?;
+            let file = stage.cold_file("sibling", stage.limit / 4)?;
+            stage.keep_beside(&words("read", [file, "1".to_owned()]))?;
+            stage.set_beside("memory.min", share(stage, 2))
+        }),
         v2("memory.high below max", |stage| {
             stage.until_high = true;
             stage.limit_own(stage.limit)?;
@@ -102,7 +114,7 @@ impl Scenario {
         }),
         swap("swap", |stage| swapping(stage, "max".to_owned())),
         swap("swap, limited", |stage| swapping(stage, (stage.limit / 4).to_string())),
-        machine("the machine's end, no limit", |stage| cached_unlimited(stage)),
+        machine("the machine's end, no limit", cached_unlimited),
         machine("the machine's end, larger limit", |stage| {
             stage.limit_own(stage.limit * 2)?;
             cached_unlimited(stage)

@@ -1,6 +1,7 @@
 //! The cgroups of one run, and what a scenario does to them before the filling begins.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -37,7 +38,18 @@ impl<'a> Stage<'a> {
         fs::create_dir_all(&files).with_context(|| format!("{} could not be made", files.display()))?;
         let cgroup = lab.cgroup("run/app")?;
         let workers = Vec::new();
-        Ok(Stage { lab, program, directory, files, cgroup, limit, until_high: false, with_swap: false, workers, remove: Vec::new() })
+        Ok(Stage {
+            lab,
+            program,
+            directory,
+            files,
+            cgroup,
+            limit,
+            until_high: false,
+            with_swap: false,
+            workers,
+            remove: Vec::new(),
+        })
     }
 
     /// Limits the cgroup that is filled.
@@ -52,8 +64,22 @@ impl<'a> Stage<'a> {
 
     /// Writes one of the cgroup's files.
     pub(crate) fn set(&self, name: &str, value: impl ToString) -> Result<()> {
-        let path = self.cgroup.join(name);
-        fs::write(&path, value.to_string()).with_context(|| format!("{} was not taken", path.display()))
+        write(&self.cgroup.join(name), value)
+    }
+
+    /// Writes one of the files of the cgroup beside it.
+    pub(crate) fn set_beside(&self, name: &str, value: impl ToString) -> Result<()> {
+        write(&self.directory.join("sidecar").join(name), value)
+    }
+
+    /// Lets the cgroup write no more than so many bytes in a second to the disk that holds the files.
+    pub(crate) fn slow_disk(&self, bytes: u64) -> Result<()> {
+        for directory in [self.lab.directory(), &self.directory] {
+            write(&directory.join("cgroup.subtree_control"), "+io")?;
+        }
+        let device = fs::metadata(&self.files)?.dev();
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        self.set("io.max", format!("{major}:{minor} wbps={bytes}"))
     }
 
     /// Starts work in the cgroup that is filled, and leaves it there.
@@ -105,6 +131,10 @@ impl<'a> Stage<'a> {
     pub(crate) fn remove_later(&mut self, path: String) {
         self.remove.push(path);
     }
+}
+
+fn write(path: &Path, value: impl ToString) -> Result<()> {
+    fs::write(path, value.to_string()).with_context(|| format!("{} was not taken", path.display()))
 }
 
 impl Drop for Stage<'_> {

@@ -17,7 +17,7 @@ use rustix::pipe::PipeFlags;
 use crate::mapping::Mapping;
 
 const PAGE: usize = 4096;
-/// What is asked for at once: large enough for huge pages, where the kernel gives them by itself.
+/// What is asked for at once.
 const CHUNK: usize = 4 << 20;
 /// How often the filling says how far it is, in pages. It is what a run's result may be too small by.
 const TELL_EVERY: usize = 4;
@@ -52,6 +52,9 @@ pub enum Work {
 
 /// Does it.
 pub fn run(work: &Work) -> Result<()> {
+    // A huge page is charged at once but used piece by piece, and the kernel may make one of a few small ones while
+    // nobody looks: what was had would be less than what was given.
+    rustix::thread::disable_transparent_huge_pages(true)?;
     match work {
         Work::Fill { progress } => fill(progress),
         Work::Hold { bytes } => {
@@ -87,13 +90,17 @@ pub fn run(work: &Work) -> Result<()> {
     }
 }
 
-/// Says that all is prepared, and waits until whoever started it lets it go on or ends.
+/// Says that all is prepared, and waits until whoever started it lets it go on.
 fn ready() -> Result<()> {
+    told_to_go().map(drop)
+}
+
+/// The same; false where whoever started it has ended.
+fn told_to_go() -> Result<bool> {
     io::stdout().write_all(b"ready\n")?;
     io::stdout().flush()?;
     let mut answer = [0];
-    let _ = io::stdin().read(&mut answer)?;
-    Ok(())
+    Ok(io::stdin().read(&mut answer)? > 0)
 }
 
 fn fill(progress: &Path) -> Result<()> {
@@ -101,7 +108,9 @@ fn fill(progress: &Path) -> Result<()> {
     fs::write("/proc/self/oom_score_adj", "1000").context("oom_score_adj")?;
     let progress = OpenOptions::new().write(true).open(progress).context("the file for the progress")?;
     let mut chunks: Vec<Vec<u8>> = Vec::with_capacity(1 << 16);
-    ready()?;
+    if !told_to_go()? {
+        return Ok(());
+    }
     let mut had = 0_u64;
     loop {
         let mut chunk = vec![0_u8; CHUNK];

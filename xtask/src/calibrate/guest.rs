@@ -8,7 +8,7 @@ use crate::{
 use anyhow::{Context, Result, ensure};
 use std::{path::Path, time::Duration};
 
-/// Half of the disk's write cache is enough; the rest of the disk is for the files of the runs.
+/// Swap comes last: it would help the other runs too.
 const WITH_SWAP: &str = "dd if=/dev/zero of=/var/tmp/swap bs=1M count=192 && mkswap /var/tmp/swap && \
                          swapon /var/tmp/swap && exec \"$0\" run --limits 64,128 --repetitions 2 --swap --only swap";
 
@@ -44,7 +44,11 @@ fn boot(kernel: Kernel, memory: &str, program: &Path, commands: Vec<GuestCommand
     };
     let results = vm::run(&boot)?;
     for result in &results.commands {
-        ensure!(result.status == Some(0), "{} failed inside the virtual machine; its message stands above", result.name);
+        ensure!(
+            result.status == Some(0),
+            "{} failed inside the virtual machine; its message stands above",
+            result.name
+        );
     }
     Ok(results.commands.into_iter().map(|result| result.output).collect())
 }

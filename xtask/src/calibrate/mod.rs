@@ -52,7 +52,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .collect::<Result<String>>()?;
     let path = keep(&rows)?;
     let status = Command::new(&program).arg("report").arg(&path).stdout(tables).status();
-    ensure!(status.context("the report did not start")?.success(), "a figure was missed; the rows are {}", path.display());
+    ensure!(
+        status.context("the report did not start")?.success(),
+        "a figure was missed; the rows are {}",
+        path.display()
+    );
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use clap::Args;
 use std::time::Duration;
 
 /// The packages that have a test target named `kernel`.
-const PACKAGES: [&str; 2] = ["reprieve-linux", "reprieve-cli"];
+const PACKAGES: [&str; 3] = ["reprieve-linux", "reprieve-cli", "reprieve-calibrate"];
 
 /// Arguments of `cargo xtask vm`.
 #[derive(Args)]
