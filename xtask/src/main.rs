@@ -5,6 +5,7 @@
 //! docs/testing.md.
 
 mod bench;
+mod calibrate;
 mod capture;
 mod containers;
 mod debian;
@@ -33,6 +34,8 @@ enum Chore {
     Vm(vm::kernel_tests::Options),
     /// Measure what Reprieve costs beside its peers, and print tables
     Bench(bench::Options),
+    /// Fill memory until the kernel kills, and compare with what was said to be available
+    Calibrate(calibrate::Options),
     /// Write a fixture: the memory files of cgroups, as a tree of plain files
     Capture(capture::Options),
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Chore::Test(options) => test::run(&options),
         Chore::Vm(options) => vm::kernel_tests::run(&options),
         Chore::Bench(options) => bench::run(&options),
+        Chore::Calibrate(options) => calibrate::run(&options),
         Chore::Capture(options) => capture::run(&options),
     };
     match result {

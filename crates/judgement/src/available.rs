@@ -54,8 +54,9 @@ pub enum Binding {
 /// Judges a cgroup by its `levels`, from itself up to the topmost that can be seen, and by what is `hidden` above them.
 /// `None` where neither a level nor the machine tells.
 pub fn judge_available(levels: &[CgroupMemory], hidden: HiddenLimit, node: &NodeMemory) -> Option<Available> {
-    let kill = |memory: &CgroupMemory| memory.max.and_then(|max| headroom::of_level(memory, max, node));
-    let throttle = |memory: &CgroupMemory| memory.high.and_then(|high| headroom::of_level(memory, high, node));
+    let own = levels.first().map_or(Bytes::ZERO, headroom::easily_reclaimed);
+    let kill = |memory: &CgroupMemory| headroom::of_level(memory, memory.max?, own, node);
+    let throttle = |memory: &CgroupMemory| headroom::of_level(memory, memory.high?, own, node);
     let beyond = hidden.limit().and_then(|limit| headroom::of_hidden(levels.last()?, limit, node));
     let bounds = headroom::of_node(&node.meminfo)
         .map(|estimate| Headroom { estimate, binding: Binding::Node })
@@ -73,7 +74,7 @@ pub fn judge_available(levels: &[CgroupMemory], hidden: HiddenLimit, node: &Node
 /// Judges a cgroup by its own level and by what is available to the cgroup that holds it; the best guess only.
 /// For whoever walks a whole tree from the top down; the topmost is held by the machine and its `MemAvailable`.
 pub fn judge_within(outer: Option<Bytes>, memory: &CgroupMemory, node: &NodeMemory) -> Option<Bytes> {
-    match (outer, memory.max.and_then(|max| headroom::of_level(memory, max, node))) {
+    match (outer, memory.max.and_then(|max| headroom::of_level(memory, max, Bytes::ZERO, node))) {
         (Some(outer), Some(level)) => Some(outer.min(level.best)),
         (outer, level) => outer.or(level.map(|level| level.best)),
     }

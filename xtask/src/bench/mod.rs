@@ -81,7 +81,7 @@ fn name(row: Row) -> String {
 
 /// Keeps stdout for the tables: from now on whatever else is printed, here or by a program that is called, goes to
 /// stderr.
-fn take_stdout() -> Result<File> {
+pub(crate) fn take_stdout() -> Result<File> {
     let stdout = std::io::stdout().as_fd().try_clone_to_owned().context("stdout could not be kept")?;
     rustix::stdio::dup2_stdout(std::io::stderr()).context("progress could not be sent to stderr")?;
     Ok(File::from(stdout))

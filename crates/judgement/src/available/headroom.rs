@@ -3,8 +3,9 @@
 //! What is free is the limit less the usage. Beyond that the kernel reclaims before it kills, and by experiment
 //! (docs/calibration.md) it goes on until nothing is left to reclaim: page cache, used or not, mapped or not, dirty or
 //! not, and the dentries and inodes that hang on it. So the best guess counts all of them. What is certain counts only
-//! what is free, and clean cache that nobody used lately; the rest can be held back by somebody who keeps using it, by
-//! a disk that is slow to take dirty pages, or by another cgroup's protection.
+//! what is free, and the cgroup's own clean cache that nobody used lately; the rest can be held back by somebody who
+//! keeps using it, by a disk that is slow to take dirty pages (v2 kills before it has), or by another cgroup's
+//! `memory.min`.
 //!
 //! Every subtraction is clamped: usage can exceed a limit, and statistics lag.
 
@@ -37,39 +38,51 @@ struct Reclaimable {
 }
 
 /// What a level leaves below `limit`. `None` where it has no limit that the machine could reach, or its usage is unknown.
-pub(super) fn of_level(memory: &CgroupMemory, limit: Limit, node: &NodeMemory) -> Option<Estimate> {
+/// No more than `own` of the cache that is easily reclaimed is certain: the rest is in other cgroups, which may protect it.
+pub(super) fn of_level(memory: &CgroupMemory, limit: Limit, own: Bytes, node: &NodeMemory) -> Option<Estimate> {
     let limit = limit.below(node.meminfo.total.unwrap_or(Bytes::new(u64::MAX))).bytes()?;
     let usage = memory.usage?;
-    let free = limit.saturating_sub(usage);
     let reclaimable = judge_reclaimable(memory, usage);
-    let at_most = |reclaimable| free.saturating_add(reclaimable).min(limit);
-    let high = at_most(reclaimable.at_most.saturating_add(node.counting_error));
-    let best = at_most(reclaimable.likely);
-    let low = less_overhead(at_most(reclaimable.easily)).saturating_sub(node.counting_error);
+    // Usage can be above the limit, as it often is above `memory.high`: that has to be reclaimed first.
+    let left = |reclaimable| limit.saturating_sub(usage.saturating_sub(reclaimable));
+    let high = left(reclaimable.at_most.saturating_add(node.counting_error));
+    let best = left(reclaimable.likely);
+    let low = less_overhead(left(reclaimable.easily.min(own)), 256).saturating_sub(node.counting_error);
     Some(Estimate { low, best, high })
 }
 
 /// The same of a limit above `top`, the topmost level that can be seen. Others may use any part of it.
 pub(super) fn of_hidden(top: &CgroupMemory, limit: Bytes, node: &NodeMemory) -> Option<Estimate> {
-    of_level(top, Limit::At(limit), node).map(|estimate| Estimate { low: Bytes::ZERO, ..estimate })
+    of_level(top, Limit::At(limit), Bytes::ZERO, node).map(|estimate| Estimate { low: Bytes::ZERO, ..estimate })
 }
 
 /// What the machine leaves. The kernel's own `MemAvailable` keeps back what it needs to work smoothly; driven to the
 /// end, it gives more than that.
+///
+/// Nor does it count the free pages that each processor keeps for itself. Since Linux 6.7 those can be an eighth of the
+/// machine in all, just after a large process has ended (`MIN_PERCPU_PAGELIST_HIGH_FRACTION`, mm/page_alloc.c).
 pub(super) fn of_node(meminfo: &Meminfo) -> Option<Estimate> {
     let total = meminfo.total.unwrap_or(Bytes::new(u64::MAX));
     let best = meminfo.available?.min(total);
     let kernel = meminfo.kernel_reclaimable.or(meminfo.slab_reclaimable);
-    let reclaimable = [meminfo.active_file, meminfo.inactive_file, kernel];
-    let reclaimable: Bytes = reclaimable.into_iter().flatten().sum();
-    let high = meminfo.free.map_or(best, |free| free.saturating_add(reclaimable)).min(total).max(best);
-    Some(Estimate { low: less_overhead(best), best, high })
+    let kept_by_processors = meminfo.total.map(|total| Bytes::new(total.get() / 8));
+    let not_free = [meminfo.active_file, meminfo.inactive_file, kernel, kept_by_processors];
+    let not_free: Bytes = not_free.into_iter().flatten().sum();
+    let high = meminfo.free.map_or(best, |free| free.saturating_add(not_free)).min(total).max(best);
+    Some(Estimate { low: less_overhead(best, 64), best, high })
 }
 
 /// Memory is not had without some for the kernel: a page table takes one page of 512, and what keeps account of the
-/// reclaiming some more.
-fn less_overhead(bytes: Bytes) -> Bytes {
-    Bytes::new(bytes.get() - bytes.get() / 256)
+/// reclaiming some more. One part of so many is enough for it.
+fn less_overhead(bytes: Bytes, part: u64) -> Bytes {
+    Bytes::new(bytes.get() - bytes.get() / part)
+}
+
+/// Clean page cache that was not used lately.
+pub(super) fn easily_reclaimed(memory: &CgroupMemory) -> Bytes {
+    let stat = memory.stat.unwrap_or_default();
+    let inactive = stat.inactive_file.unwrap_or_default().min(memory.usage.unwrap_or_default());
+    inactive.saturating_sub(stat.unclean())
 }
 
 fn judge_reclaimable(memory: &CgroupMemory, usage: Bytes) -> Reclaimable {
@@ -81,7 +94,7 @@ fn judge_reclaimable(memory: &CgroupMemory, usage: Bytes) -> Reclaimable {
     // What can be reclaimed is part of what is used: more would be a lagging statistic.
     let within_usage = |bytes: Bytes| bytes.min(usage);
     Reclaimable {
-        easily: within_usage(stat.inactive_file.unwrap_or_default()).saturating_sub(stat.unclean()),
+        easily: easily_reclaimed(memory),
         likely: within_usage(file.saturating_add(slab_likely)),
         at_most: within_usage(file.saturating_add(slab_at_most)),
     }

@@ -51,6 +51,12 @@ fn zero_is_a_limit_and_usage_may_exceed_it() {
 }
 
 #[test]
+fn what_is_above_a_limit_has_to_be_reclaimed_first() {
+    check(&[at(1000, 1300, 500)], node(10_000, 9_000), 200, Binding::Level(0));
+    check(&[at(1000, 1300, 100)], node(10_000, 9_000), 0, Binding::Level(0));
+}
+
+#[test]
 fn the_range_spans_what_reclaim_may_bring() {
     let mut memory = at(100_000, 60_000, 0);
     memory.stat = Some(MemoryStat {
@@ -69,6 +75,33 @@ fn the_range_spans_what_reclaim_may_bring() {
     assert_eq!(estimate.low.get(), certain - certain / 256 - 512, "clean and inactive only, less the overhead");
     assert_eq!(estimate.best.get(), 40_000 + 30_000 + 3_000, "neither shared memory nor mlocked pages");
     assert_eq!(estimate.high.get(), 40_000 + 30_000 + 3_000 + 512);
+}
+
+#[test]
+fn the_cache_of_other_cgroups_is_not_certain() {
+    let cached = |limit, usage, inactive| {
+        let mut memory = at(limit, usage, 0);
+        memory.stat.as_mut().unwrap().inactive_file = Some(Bytes::new(inactive));
+        memory
+    };
+    let range = |levels: &[CgroupMemory]| judge(levels, &node(1_000_000, 900_000)).unwrap().estimate;
+    let pod = cached(10_000, 6_000, 2_000);
+    let estimate = range(&[cached(20_000, 1_000, 256), pod]);
+    assert_eq!(estimate.low.get(), 4_256 - 4_256 / 256, "free, and its own cache");
+    assert_eq!(estimate.best.get(), 6_000, "a sibling's cache is likely");
+    assert_eq!(range(&[pod]).low.get(), 6_000 - 6_000 / 256, "all is its own");
+}
+
+#[test]
+fn the_machine_has_more_than_it_says_is_available() {
+    let mut node = node(8_000, 6_400);
+    node.meminfo.free = Some(Bytes::new(5_000));
+    node.meminfo.active_file = Some(Bytes::new(700));
+    node.meminfo.inactive_file = Some(Bytes::new(800));
+    node.meminfo.kernel_reclaimable = Some(Bytes::new(100));
+    let estimate = judge(&[], &node).unwrap().estimate;
+    assert_eq!((estimate.low.get(), estimate.best.get()), (6_400 - 100, 6_400));
+    assert_eq!(estimate.high.get(), 5_000 + 700 + 800 + 100 + 8_000 / 8, "processors keep free pages to themselves");
 }
 
 #[test]
