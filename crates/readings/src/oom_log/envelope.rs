@@ -33,7 +33,6 @@ impl Envelopes {
 
     /// Opens one line, without its newline.
     pub(super) fn open(&mut self, line: &[u8], take: &mut Take<'_>) {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
         match self.export.feed(line) {
             Entry::Ended(origin, message) => return lines_of(&origin, &message, take),
             Entry::Taken => return,
