@@ -33,7 +33,6 @@ impl Envelopes {
 
     /// Opens one line, without its newline.
     pub(super) fn open(&mut self, line: &[u8], take: &mut Take<'_>) {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
         match self.export.feed(line) {
             Entry::Ended(origin, message) => return lines_of(&origin, &message, take),
             Entry::Taken => return,
@@ -49,9 +48,6 @@ impl Envelopes {
         }
         if let Some((is_partial, rest)) = cri(text) {
             return self.container_line(rest, is_partial, take);
-        }
-        if text.first().is_some_and(u8::is_ascii_digit) && open_kmsg(text, take) {
-            return;
         }
         open_text(&plain, take);
     }
@@ -113,8 +109,14 @@ fn open_dmesg_json(field: &[u8], take: &mut Take<'_>) -> bool {
     message.inspect(|message| lines_of(&origin, message, take)).is_some()
 }
 
+/// Opens what is in no envelope, or was in one.
 fn open_text(text: &[u8], take: &mut Take<'_>) {
-    let (origin, message) = Origin::strip(text);
+    let plain = with_plain_blanks(without_colours(text));
+    let record = plain.trim_ascii();
+    if record.first().is_some_and(u8::is_ascii_digit) && open_kmsg(record, take) {
+        return;
+    }
+    let (origin, message) = Origin::strip(&plain);
     lines_of(&origin, message, take);
 }
 

@@ -58,6 +58,7 @@ impl Joiner {
         };
         let goes_on = message.text.ends_with(b"\\");
         match Reading::of(&message.text, self.columns()) {
+            Reading::Part(Part::Empty) if !message.origin.has_prefix => {}
             Reading::Part(_) if message.text.len() <= Self::LONGEST && self.pieces < Self::MOST_PIECES => {
                 self.held = Some(message);
             }

@@ -70,7 +70,19 @@ impl Origin {
         {
             return rest;
         }
-        stamped
+        self.strip_host(stamped)
+    }
+
+    /// `HOST kernel: ` behind a stamp: `journalctl -o short-monotonic`.
+    fn strip_host<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
+        let message = split_once(text, b" kernel: ").filter(|(host, _)| !host.contains(&b' '));
+        match message {
+            Some((_, message)) if self.time.since_boot.is_some() => {
+                self.author = Author::Kernel;
+                message
+            }
+            _ => text,
+        }
     }
 
     /// `<4>`: syslog's number of facility and level.

@@ -17,6 +17,24 @@ use super::report::OomLogEvent;
 ///
 /// It keeps a bounded part of the log, whatever comes in: less than a mebibyte of text, and the reports that have not
 /// ended, of which the longest take some mebibytes. How the log is cut into pieces makes no difference to what is told.
+///
+/// ```
+/// use reprieve_readings::{OomLogEvent, OomLogReader};
+///
+/// let log = b"[7.000001] Out of memory: Killed process 5 (java) total-vm:9kB, anon-rss:8kB, file-rss:0kB, shmem-rss:0kB\n";
+/// let mut reader = OomLogReader::new();
+/// let mut killed = Vec::new();
+/// let mut tell = |event| {
+///     if let OomLogEvent::Report(report) = event {
+///         killed.extend(report.victims.iter().map(|victim| victim.pid));
+///     }
+/// };
+/// for chunk in log.chunks(16) {
+///     reader.feed(chunk, &mut tell);
+/// }
+/// reader.finish(&mut tell);
+/// assert_eq!(killed, [5]);
+/// ```
 #[derive(Debug)]
 pub struct OomLogReader {
     encoding: Encoding,
@@ -140,7 +158,7 @@ impl BehindEnvelopes {
         if let Author::Program(_) = origin.author {
             return;
         }
-        let message = Message { number, origin, text: without_indentation(text).to_vec() };
+        let message = Message { number, origin, text: without_indentation(text.trim_ascii_end()).to_vec() };
         let BehindEnvelopes { joiner, assembly, .. } = self;
         joiner.take(message, &mut |message, joiner| assembly.take(message, joiner.columns(), tell));
     }

@@ -110,6 +110,8 @@ fn texts_with_each_prefix() {
         ("1741688196 host [SECONDS] ", true),
         ("1741688196.123456 host kernel: ", false),
         ("2025-03-11T10:16:36.1+08:00|warning|kernel[-]|[SECONDS] ", true),
+        ("[SECONDS] host kernel: ", true),
+        ("[SECONDS <    0.000003 >] host kernel: ", true),
         ("kernel: [SECONDS] ", true),
         ("kernel:[SECONDS] ", true),
         ("\u{1b}[32m[SECONDS] \u{1b}[0m", true),
@@ -155,6 +157,8 @@ fn times_with_a_zone_are_told_since_1970() {
 fn line_ends_and_encodings() {
     let plain = log("Mar 11 10:16:36 host kernel: [SECONDS] ", REPEATED);
     only(plain.replace('\n', "\r\n").as_bytes(), "CRLF");
+    only(plain.replace('\n', " \r\r\n").as_bytes(), "blanks and more at the ends");
+    assert_eq!(only(format!("\n\n{}", log("", REPEATED)).as_bytes(), "empty lines before").line, 4);
     only(plain.trim_end().as_bytes(), "no newline at the end");
     only(format!("\u{feff}{plain}").as_bytes(), "UTF-8 with a mark");
     only(plain.replace("  ", " \u{a0}").as_bytes(), "no-break spaces");

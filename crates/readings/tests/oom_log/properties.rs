@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 use reprieve_readings::{OomLogEvent, OomLogReader};
 
+use serde_json::json;
+
 use crate::corpus::logs;
 use crate::read::{events, events_in_chunks, reports};
 
@@ -41,6 +43,23 @@ fn chunks_make_no_difference_in_a_long_log() {
     assert!(whole.len() > 90);
     for size in [997, 65_536, 262_144, 1_000_000] {
         assert_eq!(events_in_chunks(&log, size), whole, "in chunks of {size}");
+    }
+}
+
+#[test]
+fn wrapping_a_whole_log_changes_nothing() {
+    for (name, log) in logs() {
+        let Ok(text) = String::from_utf8(log) else { continue };
+        let whole = reports(text.as_bytes());
+        let lines = || text.lines().map(|line| line.trim_end_matches('\r'));
+        let docker = lines().map(|line| json!({"log": format!("{line}\n"), "stream": "stdout"}).to_string() + "\n");
+        assert_eq!(reports(docker.collect::<String>().as_bytes()), whole, "{name} by Docker");
+        let cri = lines().map(|line| format!("2025-03-11T10:16:36.1Z stderr F {line}\n"));
+        assert_eq!(reports(cri.collect::<String>().as_bytes()), whole, "{name} by CRI");
+        let crlf = lines().map(|line| format!("{line}\r\n"));
+        assert_eq!(reports(crlf.collect::<String>().as_bytes()), whole, "{name} with CRLF");
+        let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(reports(&[&[0xff, 0xfe], &utf16[..]].concat()), whole, "{name} in UTF-16");
     }
 }
 

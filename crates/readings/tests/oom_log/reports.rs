@@ -171,6 +171,25 @@ fn the_machine_s_memory() {
 }
 
 #[test]
+fn statistics_of_each_era_are_bytes() {
+    let of = |lines: &[&str]| read(&[&[&*invoked("x")], lines].concat())[0].stats.clone();
+    let old = of(&[
+        "Memory cgroup stats for /a: cache:4KB rss:8KB swap:0KB",
+        "Memory cgroup stats for /a/b c: d: cache:1KB rss:2KB mapped_fil",
+    ]);
+    assert_eq!((old.len(), old[1].cgroup.clone()), (2, CgroupPath::new(b"/a/b c: d")));
+    assert_eq!(
+        (old[0].memory_stat().anon, old[0].memory_stat().file),
+        (Some(Bytes::from_kib(8)), Some(Bytes::from_kib(4)))
+    );
+    let v1 = of(&["Memory cgroup stats for /a:", "cache 1", "rss 2", "total_cache 4096", "total_rss 8192"]);
+    assert_eq!(
+        (v1[0].memory_stat().anon, v1[0].memory_stat().file),
+        (Some(Bytes::from_kib(8)), Some(Bytes::from_kib(4)))
+    );
+}
+
+#[test]
 fn a_page_allocation_failure_is_no_report() {
     assert_eq!(
         read(&[
