@@ -37,15 +37,31 @@ struct Reclaimable {
     at_most: Bytes,
 }
 
+/// Whose memory a level counts.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Whose {
+    /// The cgroup's own.
+    Own,
+    /// That of other cgroups too. Of the cache that is easily reclaimed this much is the cgroup's own; the rest others
+    /// may protect.
+    Shared { own: Bytes },
+}
+
 /// What a level leaves below `limit`. `None` where it has no limit that the machine could reach, or its usage is unknown.
-/// No more than `own` of the cache that is easily reclaimed is certain: the rest is in other cgroups, which may protect it.
-pub(super) fn of_level(memory: &CgroupMemory, limit: Limit, own: Bytes, node: &NodeMemory) -> Option<Estimate> {
+pub(super) fn of_level(memory: &CgroupMemory, limit: Limit, whose: Whose, node: &NodeMemory) -> Option<Estimate> {
+    // Each processor charges ahead for some cgroups at once (NR_MEMCG_STOCK, mm/memcontrol.c; one until Linux 6.15).
+    const CHARGED_AHEAD: u64 = 7;
+    let (own, charged_ahead) = match whose {
+        Whose::Own => (Bytes::new(u64::MAX), 1),
+        Whose::Shared { own } => (own, CHARGED_AHEAD),
+    };
     let limit = limit.below(node.meminfo.total.unwrap_or(Bytes::new(u64::MAX))).bytes()?;
     let usage = memory.usage?;
     let free = limit.saturating_sub(usage);
     let reclaimable = judge_reclaimable(memory, usage);
     let at_most = |reclaimable| free.saturating_add(reclaimable).min(limit);
-    let high = at_most(reclaimable.at_most.saturating_add(node.counting_error));
+    let charged_ahead = Bytes::new(node.counting_error.get().saturating_mul(charged_ahead));
+    let high = at_most(reclaimable.at_most.saturating_add(charged_ahead));
     let best = at_most(reclaimable.likely);
     let low = less_overhead(at_most(reclaimable.easily.min(own)), 256).saturating_sub(node.counting_error);
     Some(Estimate { low, best, high })
@@ -53,7 +69,8 @@ pub(super) fn of_level(memory: &CgroupMemory, limit: Limit, own: Bytes, node: &N
 
 /// The same of a limit above `top`, the topmost level that can be seen. Others may use any part of it.
 pub(super) fn of_hidden(top: &CgroupMemory, limit: Bytes, node: &NodeMemory) -> Option<Estimate> {
-    of_level(top, Limit::At(limit), Bytes::ZERO, node).map(|estimate| Estimate { low: Bytes::ZERO, ..estimate })
+    of_level(top, Limit::At(limit), Whose::Shared { own: Bytes::ZERO }, node)
+        .map(|estimate| Estimate { low: Bytes::ZERO, ..estimate })
 }
 
 /// What the machine leaves. The kernel's own `MemAvailable` keeps back what it needs to work smoothly; driven to the

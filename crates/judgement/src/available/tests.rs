@@ -80,6 +80,10 @@ fn the_cache_of_other_cgroups_is_not_certain() {
     };
     let range = |levels: &[CgroupMemory]| judge(levels, &node(1_000_000, 900_000)).unwrap().estimate;
     let pod = cached(10_000, 6_000, 2_000);
+    let counting = NodeMemory { counting_error: Bytes::new(100), ..node(1_000_000, 900_000) };
+    let high = |levels: &[CgroupMemory]| judge(levels, &counting).unwrap().estimate.high.get();
+    assert_eq!(high(&[pod]), 6_100);
+    assert_eq!(high(&[cached(20_000, 1_000, 256), pod]), 6_700, "charged ahead for several cgroups");
     let estimate = range(&[cached(20_000, 1_000, 256), pod]);
     assert_eq!(estimate.low.get(), 4_256 - 4_256 / 256, "free, and its own cache");
     assert_eq!(estimate.best.get(), 6_000, "a sibling's cache is likely");
