@@ -13,8 +13,9 @@ mod tests;
 
 use reprieve_readings::{Bytes, CgroupMemory, Limit, NodeMemory};
 
-pub use headroom::Estimate;
 use headroom::Whose;
+
+pub use headroom::Estimate;
 pub use hidden::{HiddenLimit, judge_hidden};
 
 /// How much is left, and what sets the bound.

@@ -3,8 +3,8 @@
 //! What is free is the limit less the usage. Beyond that the kernel reclaims before it kills, and by experiment
 //! (docs/calibration.md) it goes on until nothing is left to reclaim: page cache, used or not, mapped or not, dirty or
 //! not, and the dentries and inodes that hang on it. So the best guess counts all of them. What is certain counts only
-//! what is free, and the cgroup's own clean cache that nobody used lately; the rest can be held back by somebody who
-//! keeps using it, by a disk that is slow to take dirty pages (v2 kills before it has), or by another cgroup's
+//! what is free, and the cgroup's own clean cache that nobody has mapped or used lately; the rest can be held back by
+//! somebody who keeps using it, by a disk that is slow to take dirty pages (v2 kills before it has), or by another cgroup's
 //! `memory.min`.
 //!
 //! Every subtraction is clamped: usage can exceed a limit, and statistics lag.
@@ -31,7 +31,7 @@ impl Estimate {
 
 /// What can be reclaimed of a level's usage.
 struct Reclaimable {
-    /// Clean page cache that was not used lately.
+    /// Clean page cache that nobody has mapped or used lately.
     easily: Bytes,
     likely: Bytes,
     at_most: Bytes,
@@ -63,7 +63,7 @@ pub(super) fn of_level(memory: &CgroupMemory, limit: Limit, whose: Whose, node: 
     let charged_ahead = Bytes::new(node.counting_error.get().saturating_mul(charged_ahead));
     let high = at_most(reclaimable.at_most.saturating_add(charged_ahead));
     let best = at_most(reclaimable.likely);
-    let low = less_overhead(at_most(reclaimable.easily.min(own)), 256).saturating_sub(node.counting_error);
+    let low = less_overhead(at_most(reclaimable.easily.min(own)), 128).saturating_sub(node.counting_error);
     Some(Estimate { low, best, high })
 }
 
@@ -95,11 +95,11 @@ fn less_overhead(bytes: Bytes, part: u64) -> Bytes {
     Bytes::new(bytes.get() - bytes.get() / part)
 }
 
-/// Clean page cache that was not used lately.
+/// Clean page cache that was not used lately. Mapped pages may be used unseen: only reclaim looks whether they were.
 pub(super) fn easily_reclaimed(memory: &CgroupMemory) -> Bytes {
     let stat = memory.stat.unwrap_or_default();
     let inactive = stat.inactive_file.unwrap_or_default().min(memory.usage.unwrap_or_default());
-    inactive.saturating_sub(stat.unclean())
+    inactive.saturating_sub(stat.unclean()).saturating_sub(stat.file_mapped.unwrap_or_default())
 }
 
 fn judge_reclaimable(memory: &CgroupMemory, usage: Bytes) -> Reclaimable {
