@@ -7,6 +7,7 @@
 
 mod experiment;
 mod mapping;
+mod others;
 mod peers;
 mod reading;
 mod report;

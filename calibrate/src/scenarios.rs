@@ -112,8 +112,9 @@ impl Scenario {
             stage.set("memory.high", stage.limit / 2)?;
             cached(stage, stage.limit / 4, 1)
         }),
-        swap("swap", |stage| swapping(stage, "max".to_owned())),
-        swap("swap, limited", |stage| swapping(stage, (stage.limit / 4).to_string())),
+        swap("swap", |stage| swapping(stage, "max".to_owned(), "hold")),
+        swap("swap, limited", |stage| swapping(stage, share(stage, 4), "hold")),
+        swap("swap, limited, huge pages", |stage| swapping(stage, share(stage, 4), "hold-huge")),
         machine("the machine's end, no limit", cached_unlimited),
         machine("the machine's end, larger limit", |stage| {
             stage.limit_own(stage.limit * 2)?;
@@ -162,12 +163,12 @@ fn cached(stage: &Stage, bytes: u64, times: u32) -> Result<()> {
     stage.finish(&words("read", [file, times.to_string()]))
 }
 
-fn swapping(stage: &mut Stage, swap_max: String) -> Result<()> {
+fn swapping(stage: &mut Stage, swap_max: String, hold: &str) -> Result<()> {
     stage.with_swap = true;
     stage.limit_own(stage.limit)?;
     stage.set("memory.swap.max", swap_max)?;
     cached(stage, stage.limit / 4, 1)?;
-    stage.keep(&words("hold", [share(stage, 8)]))
+    stage.keep(&words(hold, [share(stage, 8)]))
 }
 
 /// Some cache, and some anonymous memory beside it.

@@ -30,6 +30,8 @@ pub enum Work {
     Fill { progress: PathBuf },
     /// Holds so much anonymous memory
     Hold { bytes: usize },
+    /// The same, in huge pages where the kernel gives them by itself
+    HoldHuge { bytes: usize },
     /// Reads a file so many times
     Read { file: PathBuf, times: u32 },
     /// Writes a file of so many bytes
@@ -54,10 +56,10 @@ pub enum Work {
 pub fn run(work: &Work) -> Result<()> {
     // A huge page is charged at once but used piece by piece, and the kernel may make one of a few small ones while
     // nobody looks: what was had would be less than what was given.
-    rustix::thread::disable_transparent_huge_pages(true)?;
+    rustix::thread::disable_transparent_huge_pages(!matches!(work, Work::HoldHuge { .. }))?;
     match work {
         Work::Fill { progress } => fill(progress),
-        Work::Hold { bytes } => {
+        Work::Hold { bytes } | Work::HoldHuge { bytes } => {
             let held = hold(*bytes);
             ready()?;
             black_box(held);

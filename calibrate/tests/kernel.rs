@@ -27,6 +27,9 @@ fn what_is_said_to_be_available_can_be_had() {
         let row = run(&lab, scenario);
         assert_eq!(row.end, End::Killed, "{row:?}");
         assert!(row.low <= row.obtained && row.obtained <= row.high, "out of the range: {row:?}");
+        if row.known() {
+            continue;
+        }
         let error = row.best.abs_diff(row.obtained);
         assert!(error <= row.limit / 20, "the best guess is off by {} %: {row:?}", error * 100 / row.limit);
     }

@@ -13,6 +13,8 @@ mod tests;
 
 use reprieve_readings::{Bytes, CgroupMemory, Limit, NodeMemory};
 
+use headroom::Whose;
+
 pub use headroom::Estimate;
 pub(crate) use headroom::reclaimable_kernel_memory;
 pub use hidden::{HiddenLimit, judge_hidden};
@@ -54,9 +56,8 @@ pub enum Binding {
 /// Judges a cgroup by its `levels`, from itself up to the topmost that can be seen, and by what is `hidden` above them.
 /// `None` where neither a level nor the machine tells.
 pub fn judge_available(levels: &[CgroupMemory], hidden: HiddenLimit, node: &NodeMemory) -> Option<Available> {
-    let own = levels.first().map_or(Bytes::ZERO, headroom::easily_reclaimed);
-    let kill = |memory: &CgroupMemory| headroom::of_level(memory, memory.max?, own, node);
-    let throttle = |memory: &CgroupMemory| headroom::of_level(memory, memory.high?, own, node);
+    let kill = |memory: &CgroupMemory, whose| headroom::of_level(memory, memory.max?, whose, node);
+    let throttle = |memory: &CgroupMemory, whose| headroom::of_level(memory, memory.high?, whose, node);
     let beyond = hidden.limit().and_then(|limit| headroom::of_hidden(levels.last()?, limit, node));
     let bounds = headroom::of_node(&node.meminfo)
         .map(|estimate| Headroom { estimate, binding: Binding::Node })
@@ -74,7 +75,7 @@ pub fn judge_available(levels: &[CgroupMemory], hidden: HiddenLimit, node: &Node
 /// Judges a cgroup by its own level and by what is available to the cgroup that holds it; the best guess only.
 /// For whoever walks a whole tree from the top down; the topmost is held by the machine and its `MemAvailable`.
 pub fn judge_within(outer: Option<Bytes>, memory: &CgroupMemory, node: &NodeMemory) -> Option<Bytes> {
-    match (outer, memory.max.and_then(|max| headroom::of_level(memory, max, Bytes::ZERO, node))) {
+    match (outer, memory.max.and_then(|max| headroom::of_level(memory, max, Whose::Own, node))) {
         (Some(outer), Some(level)) => Some(outer.min(level.best)),
         (outer, level) => outer.or(level.map(|level| level.best)),
     }
@@ -88,12 +89,13 @@ pub fn judge_limit(levels: &[CgroupMemory], hidden: HiddenLimit, node: &NodeMemo
 
 fn by_level(
     levels: &[CgroupMemory],
-    judge: impl Fn(&CgroupMemory) -> Option<Estimate>,
+    judge: impl Fn(&CgroupMemory, Whose) -> Option<Estimate>,
 ) -> impl Iterator<Item = Headroom> {
-    levels
-        .iter()
-        .enumerate()
-        .filter_map(move |(level, memory)| Some(Headroom { estimate: judge(memory)?, binding: Binding::Level(level) }))
+    let own = levels.first().map_or(Bytes::ZERO, headroom::easily_reclaimed);
+    levels.iter().enumerate().filter_map(move |(level, memory)| {
+        let whose = if level == 0 { Whose::Own } else { Whose::Shared { own } };
+        Some(Headroom { estimate: judge(memory, whose)?, binding: Binding::Level(level) })
+    })
 }
 
 impl Headroom {

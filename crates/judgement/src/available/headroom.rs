@@ -3,8 +3,8 @@
 //! What is free is the limit less the usage. Beyond that the kernel reclaims before it kills, and by experiment
 //! (docs/calibration.md) it goes on until nothing is left to reclaim: page cache, used or not, mapped or not, dirty or
 //! not, and the dentries and inodes that hang on it. So the best guess counts all of them. What is certain counts only
-//! what is free, and the cgroup's own clean cache that nobody used lately; the rest can be held back by somebody who
-//! keeps using it, by a disk that is slow to take dirty pages (v2 kills before it has), or by another cgroup's
+//! what is free, and the cgroup's own clean cache that nobody has mapped or used lately; the rest can be held back by
+//! somebody who keeps using it, by a disk that is slow to take dirty pages (v2 kills before it has), or by another cgroup's
 //! `memory.min`.
 //!
 //! Every subtraction is clamped: usage can exceed a limit, and statistics lag.
@@ -31,29 +31,46 @@ impl Estimate {
 
 /// What can be reclaimed of a level's usage.
 struct Reclaimable {
-    /// Clean page cache that was not used lately.
+    /// Clean page cache that nobody has mapped or used lately.
     easily: Bytes,
     likely: Bytes,
     at_most: Bytes,
 }
 
+/// Whose memory a level counts.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Whose {
+    /// The cgroup's own.
+    Own,
+    /// That of other cgroups too. Of the cache that is easily reclaimed this much is the cgroup's own; the rest others
+    /// may protect.
+    Shared { own: Bytes },
+}
+
 /// What a level leaves below `limit`. `None` where it has no limit that the machine could reach, or its usage is unknown.
-/// No more than `own` of the cache that is easily reclaimed is certain: the rest is in other cgroups, which may protect it.
-pub(super) fn of_level(memory: &CgroupMemory, limit: Limit, own: Bytes, node: &NodeMemory) -> Option<Estimate> {
+pub(super) fn of_level(memory: &CgroupMemory, limit: Limit, whose: Whose, node: &NodeMemory) -> Option<Estimate> {
+    // Each processor charges ahead for some cgroups at once (NR_MEMCG_STOCK, mm/memcontrol.c; one until Linux 6.15).
+    const CHARGED_AHEAD: u64 = 7;
+    let (own, charged_ahead) = match whose {
+        Whose::Own => (Bytes::new(u64::MAX), 1),
+        Whose::Shared { own } => (own, CHARGED_AHEAD),
+    };
     let limit = limit.below(node.meminfo.total.unwrap_or(Bytes::new(u64::MAX))).bytes()?;
     let usage = memory.usage?;
     let reclaimable = judge_reclaimable(memory, usage);
     // Usage can be above the limit, as it often is above `memory.high`: that has to be reclaimed first.
     let left = |reclaimable| limit.saturating_sub(usage.saturating_sub(reclaimable));
-    let high = left(reclaimable.at_most.saturating_add(node.counting_error));
+    let charged_ahead = Bytes::new(node.counting_error.get().saturating_mul(charged_ahead));
+    let high = left(reclaimable.at_most.saturating_add(charged_ahead));
     let best = left(reclaimable.likely);
-    let low = less_overhead(left(reclaimable.easily.min(own)), 256).saturating_sub(node.counting_error);
+    let low = less_overhead(left(reclaimable.easily.min(own)), 128).saturating_sub(node.counting_error);
     Some(Estimate { low, best, high })
 }
 
 /// The same of a limit above `top`, the topmost level that can be seen. Others may use any part of it.
 pub(super) fn of_hidden(top: &CgroupMemory, limit: Bytes, node: &NodeMemory) -> Option<Estimate> {
-    of_level(top, Limit::At(limit), Bytes::ZERO, node).map(|estimate| Estimate { low: Bytes::ZERO, ..estimate })
+    of_level(top, Limit::At(limit), Whose::Shared { own: Bytes::ZERO }, node)
+        .map(|estimate| Estimate { low: Bytes::ZERO, ..estimate })
 }
 
 /// What the machine leaves. The kernel's own `MemAvailable` keeps back what it needs to work smoothly; driven to the
@@ -78,11 +95,11 @@ fn less_overhead(bytes: Bytes, part: u64) -> Bytes {
     Bytes::new(bytes.get() - bytes.get() / part)
 }
 
-/// Clean page cache that was not used lately.
+/// Clean page cache that was not used lately. Mapped pages may be used unseen: only reclaim looks whether they were.
 pub(super) fn easily_reclaimed(memory: &CgroupMemory) -> Bytes {
     let stat = memory.stat.unwrap_or_default();
     let inactive = stat.inactive_file.unwrap_or_default().min(memory.usage.unwrap_or_default());
-    inactive.saturating_sub(stat.unclean())
+    inactive.saturating_sub(stat.unclean()).saturating_sub(stat.file_mapped.unwrap_or_default())
 }
 
 fn judge_reclaimable(memory: &CgroupMemory, usage: Bytes) -> Reclaimable {

@@ -67,12 +67,17 @@ fn the_range_spans_what_reclaim_may_bring() {
         slab_reclaimable: Some(Bytes::new(3_000)),
         shmem: Some(Bytes::new(7_000)),
         unevictable: Some(Bytes::new(9_000)),
+        file_mapped: Some(Bytes::new(2_000)),
         ..MemoryStat::default()
     });
     let node = NodeMemory { counting_error: Bytes::new(512), ..node(1_000_000, 900_000) };
     let estimate = judge(&[memory], &node).unwrap().estimate;
-    let certain = 40_000 + (20_000 - 6_000);
-    assert_eq!(estimate.low.get(), certain - certain / 256 - 512, "clean and inactive only, less the overhead");
+    let certain = 40_000 + (20_000 - 6_000 - 2_000);
+    assert_eq!(
+        estimate.low.get(),
+        certain - certain / 128 - 512,
+        "clean, inactive and unmapped only, less the overhead"
+    );
     assert_eq!(estimate.best.get(), 40_000 + 30_000 + 3_000, "neither shared memory nor mlocked pages");
     assert_eq!(estimate.high.get(), 40_000 + 30_000 + 3_000 + 512);
 }
@@ -86,10 +91,14 @@ fn the_cache_of_other_cgroups_is_not_certain() {
     };
     let range = |levels: &[CgroupMemory]| judge(levels, &node(1_000_000, 900_000)).unwrap().estimate;
     let pod = cached(10_000, 6_000, 2_000);
+    let counting = NodeMemory { counting_error: Bytes::new(100), ..node(1_000_000, 900_000) };
+    let high = |levels: &[CgroupMemory]| judge(levels, &counting).unwrap().estimate.high.get();
+    assert_eq!(high(&[pod]), 6_100);
+    assert_eq!(high(&[cached(20_000, 1_000, 256), pod]), 6_700, "charged ahead for several cgroups");
     let estimate = range(&[cached(20_000, 1_000, 256), pod]);
-    assert_eq!(estimate.low.get(), 4_256 - 4_256 / 256, "free, and its own cache");
+    assert_eq!(estimate.low.get(), 4_256 - 4_256 / 128, "free, and its own cache");
     assert_eq!(estimate.best.get(), 6_000, "a sibling's cache is likely");
-    assert_eq!(range(&[pod]).low.get(), 6_000 - 6_000 / 256, "all is its own");
+    assert_eq!(range(&[pod]).low.get(), 6_000 - 6_000 / 128, "all is its own");
 }
 
 #[test]
