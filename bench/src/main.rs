@@ -6,6 +6,7 @@
 
 mod agent;
 mod container;
+mod explain;
 mod kills;
 mod place;
 mod population;
@@ -38,6 +39,8 @@ enum Section {
     Agent(agent::Options),
     /// Cost of a look at one container's own memory
     Container(container::Options),
+    /// Time for a large log
+    Explain(explain::Options),
     /// Looks from inside the container (used by `container`)
     #[command(hide = true)]
     Look(container::worker::Options),
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Section::Scan(options) => scan::run(&options),
         Section::Agent(options) => agent::run(&options),
         Section::Container(options) => container::run(&options),
+        Section::Explain(options) => explain::run(&options),
         Section::Look(options) => container::worker::run(&options),
         Section::Kills(options) => kills::run(&options),
         Section::Read(options) => scan::worker::run(&options),

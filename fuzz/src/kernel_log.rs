@@ -1,6 +1,6 @@
 //! Records of the kernel's log, and the kills among them.
 
-use reprieve_readings::{KmsgRecord, OomKillReader, OomVictim};
+use reprieve_readings::{KmsgRecord, OomKillReader, OomLogEvent, OomLogReader, OomLogReport, OomVictim};
 
 use crate::assert_harmless;
 
@@ -28,6 +28,43 @@ pub fn oom_kills(input: &[u8]) {
             assert!(!victim.repeat || (named_before && victim.oom_group.is_some()));
             victims.push(victim);
         }
+    }
+}
+
+/// A log of any form. The first byte says in what chunks it comes.
+pub fn oom_log(input: &[u8]) {
+    let whole = log_events(input, input.len().max(1));
+    let size = input.first().map_or(1, |&first| usize::from(first) + 1);
+    assert_eq!(log_events(input, size), whole, "in chunks of {size} bytes");
+    for event in &whole {
+        match event {
+            OomLogEvent::Report(report) => assert_sound(report),
+            OomLogEvent::OtherKill(kill) => assert!(kill.message.len() <= input.len()),
+        }
+    }
+}
+
+fn log_events(log: &[u8], chunk: usize) -> Vec<OomLogEvent> {
+    let mut events = Vec::new();
+    let mut reader = OomLogReader::new();
+    for chunk in log.chunks(chunk) {
+        reader.feed(chunk, |event| events.push(event));
+        assert!(reader.kept() < 1 << 20, "{} bytes are kept", reader.kept());
+    }
+    reader.finish(|event| events.push(event));
+    events
+}
+
+fn assert_sound(report: &OomLogReport) {
+    let pids: Vec<u32> = report.victims.iter().map(|victim| victim.pid).collect();
+    assert!(pids.iter().enumerate().all(|(index, pid)| !pids.iter().take(index).any(|earlier| earlier == pid)));
+    assert!(report.victims.iter().all(|victim| victim.lines > 0));
+    assert!(report.missing.is_sorted());
+    if let Some(tasks) = &report.tasks {
+        assert!(tasks.rows.iter().all(|row| row.name.len() <= 60));
+    }
+    for stats in &report.stats {
+        let _ = stats.memory_stat();
     }
 }
 

@@ -14,7 +14,7 @@ mod program;
 
 pub use cgroup::{cgroup_path, memory_hierarchy, owner};
 pub use files::{amounts, memory_files, node_memory, process};
-pub use kernel_log::{kmsg_record, oom_kills};
+pub use kernel_log::{kmsg_record, oom_kills, oom_log};
 pub use program::program;
 
 /// A target's name, which is that of its seeds and its bin, and the target.
@@ -29,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     ("memory_hierarchy", memory_hierarchy),
     ("node_memory", node_memory),
     ("oom_kills", oom_kills),
+    ("oom_log", oom_log),
     ("owner", owner),
     ("process", process),
     ("program", program),

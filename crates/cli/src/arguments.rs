@@ -1,5 +1,6 @@
 //! The command line: flags, their help and their checks, all in one place.
 
+mod explain;
 mod free;
 mod sizing;
 
@@ -11,6 +12,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reprieve_readings::Escaped;
 
+pub(crate) use explain::{ExplainArguments, ExplainFormat};
 pub(crate) use free::{FreeArguments, Repeat};
 
 use crate::exit_code::ExitCode;
@@ -38,6 +40,9 @@ pub(crate) enum Command {
     /// Run a command whose language runtime keeps below the memory limit
     #[command(after_help = sizing::EXEC_EXAMPLES)]
     Exec(ExecArguments),
+    /// Explain the OOM kills in a log: who was killed, by which limit, and why
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(ExplainArguments),
     /// Show how much memory the calling process may still use
     #[command(after_help = free::EXAMPLES)]
     Free(FreeArguments),

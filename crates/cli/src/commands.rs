@@ -3,6 +3,7 @@
 mod agent;
 mod env;
 mod exec;
+mod explain;
 mod free;
 mod limit;
 mod meminfo;
@@ -11,16 +12,19 @@ use anyhow::Result;
 use reprieve_linux::Roots;
 
 use crate::arguments::{Arguments, Command, RootArguments};
+use crate::exit_code::ExitCode;
 
 /// Does what the arguments say.
-pub(crate) fn run(arguments: Arguments) -> Result<()> {
-    match arguments.command {
+pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
+    let done = match arguments.command {
+        Command::Explain(arguments) => return explain::run(&arguments),
         Command::Agent(arguments) => agent::run(arguments),
         Command::Env(arguments) => env::run(arguments),
         Command::Exec(arguments) => exec::run(arguments),
         Command::Free(arguments) => free::run(&arguments),
         Command::Meminfo(arguments) => meminfo::run(&arguments),
-    }
+    };
+    done.map(|()| ExitCode::Success)
 }
 
 impl From<&RootArguments> for Roots {

@@ -10,8 +10,9 @@ use reprieve_linux::ExecError;
 pub(crate) enum ExitCode {
     /// Done.
     Success = 0,
+    /// Nothing was found: the answer to the question is no.
+    NothingFound = 1,
     /// Not done: the arguments are wrong, or the system did not let it happen. One line on stderr says which.
-    /// (1 is left for commands that answer a question with "no".)
     Failure = 2,
     /// The program that was to be run is there, and may not or can't be executed; as shells and env(1) say it.
     NotExecutable = 126,

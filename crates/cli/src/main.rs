@@ -16,7 +16,7 @@ fn main() -> process::ExitCode {
         Err(exit_code) => return exit_code.into(),
     };
     match outcome {
-        Ok(()) => ExitCode::Success.into(),
+        Ok(exit_code) => exit_code.into(),
         Err(error) if is_closed_pipe(&error) => ExitCode::Success.into(),
         Err(error) => {
             complain(&format!("{error:#}"));

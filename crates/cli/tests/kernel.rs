@@ -5,6 +5,8 @@
 mod common;
 #[path = "kernel/containers.rs"]
 mod containers;
+#[path = "kernel/explain.rs"]
+mod explain;
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -14,6 +14,8 @@ mod changes;
 mod container_meminfo;
 mod first_process;
 mod kills;
+#[cfg(feature = "oom-log")]
+mod oom;
 mod sizing;
 
 pub use available::{
@@ -25,6 +27,11 @@ pub use first_process::{
     FirstProcess, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,
 };
 pub use kills::{Kill, KillLedger, Place};
+#[cfg(feature = "oom-log")]
+pub use oom::{
+    Candidate, Certainty, MainUser, MemoryPart, MemoryUse, OomAdvice, OomExplanation, OomKind, OomKindFinding, Part,
+    Ranking, WhyVictim, judge_oom,
+};
 pub use sizing::{
     Advice, Choice, LeftAlone, Recognised, Runtime, Setting, SettingChange, Sizing, judge_sizing, recognise,
 };

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use crate::file::retry_interrupted;
 
-/// Reads records of the kernel's log, from the moment it was opened.
+/// Reads records of the kernel's log.
 #[derive(Debug)]
 pub struct KmsgReader {
     device: OwnedFd,
@@ -47,13 +47,19 @@ impl KmsgReader {
 
     /// Opens the device and passes over what it holds already.
     pub fn open_at_end(device: &Path) -> Result<Self, KmsgError> {
+        let reader = Self::open_at_start(device)?;
+        rustix::fs::seek(&reader.device, SeekFrom::End(0)).map_err(KmsgError::Other)?;
+        Ok(reader)
+    }
+
+    /// Opens the device; the oldest record that the kernel still holds comes first.
+    pub fn open_at_start(device: &Path) -> Result<Self, KmsgError> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let device = rustix::fs::open(device, flags, Mode::empty()).map_err(|errno| match errno {
             Errno::PERM | Errno::ACCESS => KmsgError::Denied(errno),
             Errno::NOENT | Errno::NXIO | Errno::NODEV => KmsgError::Absent(errno),
             _ => KmsgError::Other(errno),
         })?;
-        rustix::fs::seek(&device, SeekFrom::End(0)).map_err(KmsgError::Other)?;
         Ok(KmsgReader { device, record: vec![0; Self::LARGEST_RECORD] })
     }
 

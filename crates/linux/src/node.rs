@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use reprieve_readings::{Bytes, Meminfo, NodeMemory, ParseError, Pressure, parse_cpu_list, parse_vmstat_oom_kill};
 
@@ -29,6 +30,12 @@ pub fn read_node(roots: &Roots, problems: &mut Problems) -> NodeReading {
         oom_kills: read_one(roots, "vmstat", parse_vmstat_oom_kill, problems).flatten(),
         pressure: read_one(roots, "pressure/memory", Pressure::parse, problems),
     }
+}
+
+/// How long the machine runs, by the clock of the kernel's log, which stands still while the machine sleeps.
+pub fn time_since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 /// The text of `/proc/meminfo`, where it can be read.

@@ -6,13 +6,17 @@
 //!
 //! How many were killed is for the counters of the cgroups to say; the log can lose records, and tells of each victim.
 
-mod kill_line;
+#[cfg_attr(not(feature = "oom-log"), allow(dead_code, reason = "only the reader of logs uses all of it"))]
+pub(crate) mod kill_line;
 mod kmsg;
-mod line;
+#[cfg_attr(not(feature = "oom-log"), allow(dead_code, reason = "only the reader of logs uses all of it"))]
+pub(crate) mod line;
 mod pending;
 mod reader;
-mod summary;
-mod text;
+#[cfg_attr(not(feature = "oom-log"), allow(dead_code, reason = "only the reader of logs uses all of it"))]
+pub(crate) mod summary;
+#[cfg_attr(not(feature = "oom-log"), allow(dead_code, reason = "only the reader of logs uses all of it"))]
+pub(crate) mod text;
 mod victim;
 
 pub use self::kmsg::{KmsgRecord, PrintkCaller};

@@ -14,6 +14,8 @@ mod memory_events;
 mod memory_stat;
 mod mountinfo;
 mod node_memory;
+#[cfg(feature = "oom-log")]
+mod oom_log;
 mod owner;
 mod parse;
 mod pressure;
@@ -32,6 +34,11 @@ pub use memory_events::{MemoryEvents, OomControl};
 pub use memory_stat::MemoryStat;
 pub use mountinfo::Mount;
 pub use node_memory::{Meminfo, NodeMemory, parse_cpu_list, parse_vmstat_oom_kill};
+#[cfg(feature = "oom-log")]
+pub use oom_log::{
+    AnnouncedVictim, CgroupStats, KilledProcess, LimitUse, LogTime, MemoryInfo, Missing, NamedProcess, OomLogEvent,
+    OomLogReader, OomLogReport, OomPanic, OtherKill, OtherKiller, ReapedProcess, SlabUse, TaskRow, TaskTable, Zone,
+};
 pub use owner::{ContainerId, Driver, Owner, PodUid, QosClass, Runtime, UnitName};
 pub use parse::ParseError;
 pub use pressure::{Pressure, Stall};

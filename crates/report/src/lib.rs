@@ -3,6 +3,7 @@
 //! Whatever a stranger may have named is escaped here before it reaches a terminal, a log line or a label.
 
 mod environment;
+mod explain;
 mod free;
 mod kill;
 mod meminfo;
@@ -11,6 +12,7 @@ mod prometheus_text;
 mod sizing;
 
 pub use environment::{EnvironmentFormat, NotUtf8, environment_text};
+pub use explain::{ExplainedReport, explained_json, explained_markdown, explained_screen, other_kill_line};
 pub use free::{
     FreeBound, FreeCgroup, FreeReport, Scale, TableOptions, Unit, free_explanation, free_json, free_line, free_table,
 };

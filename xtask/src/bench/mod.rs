@@ -8,11 +8,14 @@ mod guest;
 mod machine;
 mod programs;
 
-use crate::process;
+use crate::{process, workspace};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use programs::Programs;
 use std::{fs::File, io::Write, os::fd::AsFd, process::Command};
+
+/// The report that the large log holds, of 7 processes in a pod.
+const REPORT: &str = "fixtures/oom/corpus/094-sles-5.14-harvester-cpu1-kvm-full.log";
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Args)]
@@ -34,6 +37,8 @@ enum Row {
     Container,
     /// The same on cgroup v2, in a virtual machine
     ContainerV2,
+    /// Time for a large log
+    Explain,
     /// Time from the kernel's record of a kill to the agent's log line
     Kills,
 }
@@ -70,6 +75,7 @@ fn measure(row: Row, programs: &Programs) -> Result<String> {
         }
         Row::ContainerV2 => return guest::container(),
         Row::Container => bench.arg("container").arg("--reprieve").arg(&programs.reprieve),
+        Row::Explain => bench.arg("explain").arg(&programs.reprieve).arg(workspace::root().join(REPORT)),
         Row::Kills => bench.arg("kills").arg(&programs.reprieve),
     };
     process::read_output(&mut bench)

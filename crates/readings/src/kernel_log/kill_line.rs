@@ -1,7 +1,7 @@
 //! The line that names a victim, in all its forms from Linux 3.10 to 6.19.
 //!
 //! `Killed process PID (NAME) total-vm:NkB, anon-rss:NkB, file-rss:NkB[, shmem-rss:NkB][, UID:N pgtables:NkB
-//! oom_score_adj:N]`; el7 puts `, UID N,` after the name. The name is a stranger's and may imitate any of this, so what
+//! oom_score_adj:N]`; el7 puts `, UID N,` after the name, and 2.6.32 before it. The name is a stranger's and may imitate any of this, so what
 //! follows it is found from the right: the kernel's part comes last.
 
 use super::text::{kilobytes, process_id, rsplit_once, split_once, user_id};
@@ -9,28 +9,28 @@ use super::victim::OomScope;
 use crate::Bytes;
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct KillLine<'a> {
+pub(crate) struct KillLine<'a> {
     /// What the words before `Killed process` tell; before Linux 5.1 there are none.
-    pub(super) scope: Option<OomScope>,
-    pub(super) pid: u32,
-    pub(super) name: &'a [u8],
-    pub(super) uid: Option<u32>,
-    pub(super) sizes: Sizes,
+    pub(crate) scope: Option<OomScope>,
+    pub(crate) pid: u32,
+    pub(crate) name: &'a [u8],
+    pub(crate) uid: Option<u32>,
+    pub(crate) sizes: Sizes,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Sizes {
-    pub(super) total_vm: Option<Bytes>,
-    pub(super) anon_rss: Option<Bytes>,
-    pub(super) file_rss: Option<Bytes>,
-    pub(super) shmem_rss: Option<Bytes>,
-    pub(super) pgtables: Option<Bytes>,
-    pub(super) oom_score_adj: Option<i16>,
+pub(crate) struct Sizes {
+    pub(crate) total_vm: Option<Bytes>,
+    pub(crate) anon_rss: Option<Bytes>,
+    pub(crate) file_rss: Option<Bytes>,
+    pub(crate) shmem_rss: Option<Bytes>,
+    pub(crate) pgtables: Option<Bytes>,
+    pub(crate) oom_score_adj: Option<i16>,
 }
 
 impl<'a> KillLine<'a> {
     /// `rest` is what follows `Killed process `.
-    pub(super) fn parse(scope: Option<OomScope>, rest: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(scope: Option<OomScope>, rest: &'a [u8]) -> Option<Self> {
         let (who, sizes) = rsplit_once(rest, b"total-vm:")?;
         let (who, uid_after_name) = match who.strip_suffix(b") ") {
             Some(who) => (who, None),
@@ -40,16 +40,27 @@ impl<'a> KillLine<'a> {
             }
         };
         let (pid, name) = split_once(who, b" (")?;
-        let mut fields = sizes.split(|&byte| byte == b' ').map(|field| field.strip_suffix(b",").unwrap_or(field));
+        let (pid, uid_before_name) = match split_once(pid, b", UID ") {
+            Some((pid, uid)) => (pid, Some(user_id(uid.strip_suffix(b",")?)?)),
+            None => (pid, None),
+        };
+        let mut fields =
+            sizes.trim_ascii_end().split(|&byte| byte == b' ').map(|field| field.strip_suffix(b",").unwrap_or(field));
         let total_vm = Some(kilobytes(fields.next()?)?);
         let mut line = KillLine {
             scope,
             pid: process_id(pid)?,
             name,
-            uid: uid_after_name,
+            uid: uid_after_name.or(uid_before_name),
             sizes: Sizes { total_vm, ..Sizes::default() },
         };
-        fields.for_each(|field| line.read_field(field));
+        let mut fields = fields.peekable();
+        while let Some(field) = fields.next() {
+            // A number without a unit that ends the line may have lost digits; the kernel always has more behind the UID.
+            if fields.peek().is_some() || !field.starts_with(b"UID:") {
+                line.read_field(field);
+            }
+        }
         Some(line)
     }
 

@@ -84,7 +84,7 @@ impl<'a> KmsgRecord<'a> {
 }
 
 impl PrintkCaller {
-    fn parse(caller: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(caller: &[u8]) -> Option<Self> {
         let (kind, number) = caller.split_first()?;
         let number = u32::try_from(parse::decimal(number)?).ok()?;
         match kind {

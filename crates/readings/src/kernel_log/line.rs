@@ -8,11 +8,12 @@ use super::text::{kilobytes, process_id, rsplit_once, split_once};
 use super::victim::{OomScope, OomTrigger};
 use crate::{Bytes, Limit, parse};
 
-pub(super) enum Line<'a> {
+#[derive(Debug)]
+pub(crate) enum Line<'a> {
     /// `NAME invoked oom-killer: gfp_mask=…`: a report begins.
     Invoked(OomTrigger),
     /// `CPU: N [UID: N ]PID: N Comm: NAME …`: who the trigger is. Not only in OOM reports.
-    Trace { pid: u32, comm: &'a [u8] },
+    Trace { cpu: Option<u32>, pid: u32, comm: &'a [u8] },
     /// `Task in PATH[ killed as a result of limit of PATH]`, up to Linux 4.20.
     TaskIn { task_memcg: &'a [u8], oom_memcg: Option<&'a [u8]> },
     /// ` killed as a result of limit of PATH` as a record of its own, Linux 3.15 to 3.18.
@@ -22,11 +23,11 @@ pub(super) enum Line<'a> {
     /// What follows `oom-kill:`.
     Summary(&'a [u8]),
     /// `Kill process N (NAME) score N or sacrifice child`, up to Linux 5.0: the victim, or a relative of it.
-    Announced { scope: OomScope },
+    Announced { scope: OomScope, who: &'a [u8] },
     /// `Killed process …`.
     Killed(KillLine<'a>),
     /// `OOM victim N (NAME) is already exiting. Skip killing the task`, Linux 5.9 and later: the kill that isn't.
-    AlreadyExiting,
+    AlreadyExiting { scope: OomScope, who: &'a [u8] },
     /// `Out of memory and no killable processes...`: the report ends without a kill.
     NoKillable,
     /// `Tasks in PATH are going to be killed due to memory.oom.group set`, Linux 4.19 and later.
@@ -54,7 +55,7 @@ const MESSAGES: [(&[u8], OomScope); 3] = [
 const NAME_MAX: usize = 15;
 
 /// Whether a message can be one of the lines, by its first bytes. The message may still be escaped.
-pub(super) fn may_matter(message: &[u8]) -> bool {
+pub(crate) fn may_matter(message: &[u8]) -> bool {
     const MESSAGE_BEGINS: [&[u8]; 2] = [b"Memory cgroup out of memory: ", b"Out of memory"];
     const BEGINS: [&[u8]; 7] = [KILLED, SUMMARY, USAGE, GROUP, TASK_IN, RESULT_OF_LIMIT, TRACE];
     MESSAGE_BEGINS.iter().chain(&BEGINS).any(|begin| message.starts_with(begin))
@@ -63,11 +64,11 @@ pub(super) fn may_matter(message: &[u8]) -> bool {
 
 impl<'a> Line<'a> {
     /// Whether a report can begin with this line, where those before it are missing.
-    pub(super) fn begins_report(&self) -> bool {
-        !matches!(self, Line::Trace { .. } | Line::AlreadyExiting | Line::NoKillable)
+    pub(crate) fn begins_report(&self) -> bool {
+        !matches!(self, Line::Trace { .. } | Line::AlreadyExiting { .. } | Line::NoKillable)
     }
 
-    pub(super) fn parse(message: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(message: &'a [u8]) -> Option<Self> {
         if let Some((name, rest)) = split_invoked(message, NAME_MAX) {
             return Some(Line::Invoked(trigger(name, rest)));
         }
@@ -106,31 +107,42 @@ fn split_invoked(message: &[u8], name_max: usize) -> Option<(&[u8], &[u8])> {
 
 fn trigger(name: &[u8], rest: &[u8]) -> OomTrigger {
     let gfp = rest.split(|&byte| byte == b',').next().unwrap_or(rest);
-    let order = split_once(rest, b" order=").and_then(|(_, order)| {
-        let digits = order.split(|&byte| byte == b',').next()?;
-        std::str::from_utf8(digits).ok()?.parse().ok()
-    });
-    OomTrigger { name: name.to_vec(), pid: None, gfp: gfp.to_vec(), order }
+    OomTrigger {
+        name: name.to_vec(),
+        pid: None,
+        gfp: gfp.to_vec(),
+        order: signed_after(rest, b" order="),
+        oom_score_adj: signed_after(rest, b" oom_score_adj="),
+    }
+}
+
+/// The number behind `key`, up to a comma or the end.
+fn signed_after<T: std::str::FromStr>(text: &[u8], key: &[u8]) -> Option<T> {
+    let (_, value) = split_once(text, key)?;
+    let digits = value.split(|&byte| byte == b',').next()?;
+    std::str::from_utf8(digits).ok()?.trim_ascii_end().parse().ok()
 }
 
 fn verdict(scope: OomScope, rest: &[u8]) -> Option<Line<'_>> {
     if let Some(rest) = rest.strip_prefix(KILLED) {
         KillLine::parse(Some(scope), rest).map(Line::Killed)
-    } else if rest.starts_with(b"Kill process ") {
-        Some(Line::Announced { scope })
+    } else if let Some(who) = rest.strip_prefix(b"Kill process ") {
+        Some(Line::Announced { scope, who })
     } else {
-        rest.starts_with(b"OOM victim ").then_some(Line::AlreadyExiting)
+        rest.strip_prefix(b"OOM victim ").map(|who| Line::AlreadyExiting { scope, who })
     }
 }
 
 fn usage(rest: &[u8]) -> Option<Line<'_>> {
+    let (usage, limit, failcnt) = limit_use(rest)?;
+    Some(Line::Usage { usage, limit, failcnt })
+}
+
+/// `NkB, limit NkB, failcnt N`, which is what follows `usage `.
+pub(crate) fn limit_use(rest: &[u8]) -> Option<(Bytes, Limit, u64)> {
     let (usage, rest) = split_once(rest, b", limit ")?;
     let (limit, failcnt) = split_once(rest, b", failcnt ")?;
-    Some(Line::Usage {
-        usage: kilobytes(usage)?,
-        limit: limit_of(kilobytes(limit)?),
-        failcnt: parse::decimal(failcnt)?,
-    })
+    Some((kilobytes(usage)?, limit_of(kilobytes(limit)?), parse::decimal(failcnt)?))
 }
 
 /// "No limit" is 18014398509481983kB in 3.13, 9007199254740991kB up to 3.18, then 2^53 kB less one page. Pages have at
@@ -150,6 +162,7 @@ fn task_in(rest: &[u8]) -> Option<Line<'_>> {
 
 fn trace(rest: &[u8]) -> Option<Line<'_>> {
     let (numbers, comm) = split_once(rest, b" Comm: ")?;
-    let (_, pid) = split_once(numbers, b" PID: ")?;
-    Some(Line::Trace { pid: process_id(pid)?, comm })
+    let (before_pid, pid) = split_once(numbers, b" PID: ")?;
+    let cpu = before_pid.split(|&byte| byte == b' ').next().and_then(process_id);
+    Some(Line::Trace { cpu, pid: process_id(pid)?, comm })
 }

@@ -76,7 +76,7 @@ impl Pending {
             // 5.0 announces after its summary.
             Line::Announced { .. } => self.step != Step::Kill && self.announced.is_none(),
             Line::Killed(kill) => self.owns(kill),
-            Line::Trace { .. } | Line::AlreadyExiting | Line::Group(_) => true,
+            Line::Trace { .. } | Line::AlreadyExiting { .. } | Line::Group(_) => true,
         }
     }
 
@@ -101,7 +101,7 @@ impl Pending {
     pub(super) fn take(&mut self, line: Line<'_>) {
         match line {
             Line::Invoked(trigger) => self.begin(trigger),
-            Line::Trace { pid, comm } => self.name_trigger(pid, comm),
+            Line::Trace { pid, comm, .. } => self.name_trigger(pid, comm),
             Line::TaskIn { task_memcg, oom_memcg } => {
                 self.report.task_memcg = Some(CgroupPath::new(task_memcg));
                 self.report.oom_memcg = oom_memcg.map(CgroupPath::new);
@@ -113,11 +113,11 @@ impl Pending {
                 self.report.failcnt = Some(failcnt);
             }
             Line::Summary(rest) => self.read_summary(rest.to_vec()),
-            Line::Announced { scope } => {
+            Line::Announced { scope, .. } => {
                 self.announced = Some(scope);
                 self.step = Step::Choice;
             }
-            Line::AlreadyExiting => self.reach_kill(&[]),
+            Line::AlreadyExiting { .. } => self.reach_kill(&[]),
             Line::Group(path) => self.begin_group(CgroupPath::new(path)),
             Line::NoKillable | Line::Killed(_) => {}
         }

@@ -8,18 +8,18 @@ use super::victim::Constraint;
 use crate::CgroupPath;
 
 #[derive(Debug)]
-pub(super) struct Summary {
-    pub(super) constraint: Option<Constraint>,
-    pub(super) pid: u32,
-    pub(super) uid: Option<u32>,
-    oom_memcg: Option<CgroupPath>,
+pub(crate) struct Summary {
+    pub(crate) constraint: Option<Constraint>,
+    pub(crate) pid: u32,
+    pub(crate) uid: Option<u32>,
+    pub(crate) oom_memcg: Option<CgroupPath>,
     /// `PATH,task=NAME`. The kill line, which tells the name, settles where the path ends.
     task: Option<Box<[u8]>>,
 }
 
 impl Summary {
     /// `rest` is what follows `oom-kill:`. `None` also where the line was cut or split before its end.
-    pub(super) fn parse(rest: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(rest: &[u8]) -> Option<Self> {
         let (rest, uid) = rsplit_once(rest, b",uid=")?;
         let (rest, pid) = rsplit_once(rest, b",pid=")?;
         let (constraint, places) = split_once(rest.strip_prefix(b"constraint=")?, b",")?;
@@ -34,7 +34,7 @@ impl Summary {
     }
 
     /// The cgroup whose limit was hit and that of the victim, which is called `name`.
-    pub(super) fn memcgs(&self, name: &[u8]) -> (Option<CgroupPath>, Option<CgroupPath>) {
+    pub(crate) fn memcgs(&self, name: &[u8]) -> (Option<CgroupPath>, Option<CgroupPath>) {
         let task_memcg = self.task.as_deref().and_then(|task| path_before(task, name));
         (self.oom_memcg.clone(), task_memcg.map(CgroupPath::new))
     }
@@ -62,7 +62,7 @@ fn path_before<'a>(task: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     exact.or_else(|| rsplit_once(task, b",task=").map(|(path, _)| path))
 }
 
-fn parse_constraint(name: &[u8]) -> Option<Constraint> {
+pub(crate) fn parse_constraint(name: &[u8]) -> Option<Constraint> {
     match name {
         b"CONSTRAINT_NONE" => Some(Constraint::None),
         b"CONSTRAINT_CPUSET" => Some(Constraint::Cpuset),

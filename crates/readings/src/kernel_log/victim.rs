@@ -80,6 +80,8 @@ pub struct OomTrigger {
     pub gfp: Vec<u8>,
     /// The allocation's size as a power of two of pages; −1 for a kill asked for by SysRq.
     pub order: Option<i32>,
+    /// How much the task's owner wanted it killed, from −1000 to 1000.
+    pub oom_score_adj: Option<i16>,
 }
 
 /// Whose memory had run out.
