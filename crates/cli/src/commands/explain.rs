@@ -4,12 +4,12 @@ mod input;
 mod output;
 
 use std::ffi::OsStr;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use reprieve_linux::{KmsgEvent, KmsgReader};
 use reprieve_readings::{Escaped, OomLogReader};
 
@@ -32,6 +32,9 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<ExitCode> {
     if arguments.kernel {
         read_kernel(arguments.follow, &mut output)?;
         return Ok(output.finish());
+    }
+    if arguments.files.is_empty() && io::stdin().is_terminal() {
+        bail!("name a log, pipe one in, or use --kernel; see 'reprieve explain --help'");
     }
     let stdin = [OsStr::new("-").into()];
     let files = if arguments.files.is_empty() { &stdin[..] } else { &arguments.files };
