@@ -27,8 +27,10 @@ pub(crate) const PEERS: [Peer; 6] = [
     Peer { name: "sysinfo", knows_high: false, answer: sysinfo },
 ];
 
-/// lxcfs 6.0, src/proc_fuse.c, `proc_meminfo_read`, the line `MemAvailable`: the smallest limit of all levels, the
-/// cgroup's own usage and cache, in KiB and without any clamp.
+/// lxcfs, src/proc_fuse.c, `proc_meminfo_read`, the line `MemAvailable`: the smallest limit of all levels, the cgroup's
+/// own usage and cache, in KiB and without any clamp. Read at commit 24f8bae0, which still adds the whole cache, tmpfs
+/// included; that later versions add the file lists and slab instead is taken from procps' library/cgmeminfo.c, which
+/// follows them.
 fn lxcfs(reading: &Reading) -> Option<u64> {
     let own = reading.levels.first()?;
     let limit = smallest(&reading.levels).into_iter().chain(reading.node.meminfo.total).min()?;
@@ -39,7 +41,7 @@ fn lxcfs(reading: &Reading) -> Option<u64> {
     Some(kib.wrapping_mul(1024))
 }
 
-/// libuv 1.51, src/unix/linux.c, `uv_get_available_memory`: the cgroup's own limit or `memory.high`, less its usage;
+/// libuv, src/unix/linux.c (commit 012029ab), `uv_get_available_memory`: the cgroup's own limit or `memory.high`, less its usage;
 /// the machine's `MemAvailable` where that limit is larger than the machine.
 fn libuv(reading: &Reading) -> Option<u64> {
     let own = reading.levels.first()?;
@@ -50,7 +52,7 @@ fn libuv(reading: &Reading) -> Option<u64> {
     }
 }
 
-/// OpenJDK 24, src/hotspot/os/linux/os_linux.cpp, `available_memory_in_container`, and cgroupUtil_linux.cpp,
+/// OpenJDK (24 and later), src/hotspot/os/linux/os_linux.cpp, `available_memory_in_container`, and cgroupUtil_linux.cpp,
 /// `adjust_controller`: limit less usage, both of the level with the smallest limit below the machine's memory, the
 /// innermost of equals; else `MemAvailable`.
 fn openjdk(reading: &Reading) -> Option<u64> {
@@ -62,7 +64,7 @@ fn openjdk(reading: &Reading) -> Option<u64> {
     }
 }
 
-/// .NET 9, src/coreclr/gc/unix/cgroup.cpp, `GetCGroupMemoryUsage`, and gcenv.unix.cpp, `GetMemoryStatus`: the smallest
+/// .NET, src/coreclr/gc/unix/cgroup.cpp (commit 0204545b), `GetCGroupMemoryUsage`, and gcenv.unix.cpp, `GetMemoryStatus`: the smallest
 /// limit of all levels and the machine, less the cgroup's own usage without inactive cache, which has no clamp.
 fn dotnet(reading: &Reading) -> Option<u64> {
     let own = reading.levels.first()?;
@@ -72,7 +74,7 @@ fn dotnet(reading: &Reading) -> Option<u64> {
     Some(limit.saturating_sub(used))
 }
 
-/// Kubernetes 1.34, pkg/kubelet/stats/helper.go, `cadvisorInfoToContainerCPUAndMemoryStats`, `AvailableBytes`: the
+/// Kubernetes (since KubeletPSI), pkg/kubelet/stats/helper.go, `cadvisorInfoToContainerCPUAndMemoryStats`, `AvailableBytes`: the
 /// cgroup's own limit less its working set, without a clamp; no answer without a limit.
 fn kubelet(reading: &Reading) -> Option<u64> {
     let own = reading.levels.first()?;

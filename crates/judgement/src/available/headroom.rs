@@ -3,9 +3,9 @@
 //! What is free is the limit less the usage. Beyond that the kernel reclaims before it kills, and by experiment
 //! (docs/calibration.md) it goes on until nothing is left to reclaim: page cache, used or not, mapped or not, dirty or
 //! not, and the dentries and inodes that hang on it. So the best guess counts all of them. What is certain counts only
-//! what is free, and the cgroup's own clean cache that nobody has mapped or used lately; the rest can be held back by
-//! somebody who keeps using it, by a disk that is slow to take dirty pages (v2 kills before it has), or by another cgroup's
-//! `memory.min`.
+//! what is free, and the cgroup's own clean cache that nobody has mapped or used lately. The rest can be held back by
+//! somebody who keeps using it, by a disk that is slow to take dirty pages (v2 kills before it has), or by another
+//! cgroup's `memory.min`.
 //!
 //! Every subtraction is clamped: usage can exceed a limit, and statistics lag.
 
