@@ -8,6 +8,7 @@ mod containers;
 #[path = "kernel/explain.rs"]
 mod explain;
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::ops::Deref;
@@ -63,8 +64,15 @@ fn container(lab: &Lab, limit: u64) -> std::path::PathBuf {
 
 /// The next kill that is told in `cgroup`.
 fn wait_for_kill(agent: &Agent, cgroup: &str) -> Value {
-    let found = agent.wait_for_line(|line| line["event"] == "oom_kill" && line["cgroup"] == cgroup);
-    found.unwrap_or_else(|| panic!("no kill told in {cgroup}"))
+    let others = RefCell::new(Vec::new());
+    let found = agent.wait_for_line(|line| {
+        let is_wanted = line["event"] == "oom_kill" && line["cgroup"] == cgroup;
+        if !is_wanted {
+            others.borrow_mut().push(line.clone());
+        }
+        is_wanted
+    });
+    found.unwrap_or_else(|| panic!("no kill told in {cgroup}, but {:#?}", others.borrow()))
 }
 
 /// Lines that come within a while.
