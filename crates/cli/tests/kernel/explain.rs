@@ -15,8 +15,9 @@ fn a_real_kill_is_explained() {
     let path = lab.path_of(&cgroup);
     // The kernel prints 10 full reports in 5 seconds, whoever's they are: it has to be one of these.
     let explained = wait_for(Duration::from_secs(60), || {
+        let before = lab.oom_kills(&cgroup).unwrap();
         let mut first = lab.spawn_doomed_child(&cgroup).unwrap();
-        wait_for_kills(&lab, &cgroup, 1);
+        wait_for_kills(&lab, &cgroup, before + 1);
         let output = reprieve().args(["explain", "--kernel", "--json", "--since", "5min"]).output().unwrap();
         first.kill().unwrap();
         first.wait().unwrap();
