@@ -16,6 +16,7 @@ mod first_process;
 mod kills;
 #[cfg(feature = "oom-log")]
 mod oom;
+mod oom_kind;
 mod sizing;
 
 pub use available::{
@@ -29,9 +30,10 @@ pub use first_process::{
 pub use kills::{Kill, KillLedger, Place};
 #[cfg(feature = "oom-log")]
 pub use oom::{
-    Candidate, Certainty, MainUser, MemoryPart, MemoryUse, OomAdvice, OomExplanation, OomKind, OomKindFinding, Part,
+    Candidate, Certainty, MainUser, MemoryPart, MemoryUse, OomAdvice, OomExplanation, OomKindFinding, Part,
     Ranking, WhyVictim, judge_oom,
 };
+pub use oom_kind::OomKind;
 pub use sizing::{
     Advice, Choice, LeftAlone, Recognised, Runtime, Setting, SettingChange, Sizing, judge_sizing, recognise,
 };

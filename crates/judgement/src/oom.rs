@@ -14,10 +14,10 @@ use reprieve_readings::{Bytes, OomLogReport, TaskRow};
 
 pub use advice::OomAdvice;
 pub use choice::{Candidate, Ranking, WhyVictim};
-pub use kind::{OomKind, OomKindFinding};
+pub use kind::OomKindFinding;
 pub use memory::{MainUser, MemoryPart, MemoryUse, Part};
 
-use crate::FirstProcess;
+use crate::{FirstProcess, OomKind};
 
 /// How sure an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

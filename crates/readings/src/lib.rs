@@ -4,6 +4,7 @@
 //! give is `None`, never zero; text that cannot be right is a [`ParseError`]. Names of processes and cgroups are bytes
 //! written by strangers, so they are kept as bytes and shown only through [`Escaped`].
 
+mod boot;
 mod bytes;
 mod cgroup_memory;
 mod cgroup_path;
@@ -24,6 +25,7 @@ mod process;
 mod program;
 mod quantity;
 
+pub use boot::BootId;
 pub use bytes::{Bytes, Limit};
 pub use cgroup_memory::{CgroupMemory, CgroupVersion, MemoryFile, Pace, Role};
 pub use cgroup_path::{CgroupInode, CgroupPath};

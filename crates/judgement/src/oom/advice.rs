@@ -3,7 +3,7 @@
 use reprieve_readings::{Bytes, Missing, OomLogReport};
 
 use super::choice::WhyVictim;
-use super::kind::OomKind;
+use crate::OomKind;
 use super::memory::MainUser;
 use super::{OomExplanation, Part};
 use crate::FirstProcess;

@@ -6,7 +6,7 @@
 
 use reprieve_readings::{Bytes, Limit, OomLogReport, TaskRow};
 
-use super::kind::OomKind;
+use crate::OomKind;
 
 /// The processes that could have been killed, the highest score first.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,54 +1,9 @@
 //! Which limit was hit: a container's, its pod's, one further up, or the machine's end.
 
-use reprieve_readings::{CgroupPath, Constraint, Limit, LimitUse, OomLogReport, OomScope, Owner};
+use reprieve_readings::{Constraint, Limit, LimitUse, OomLogReport, OomScope, Owner};
 
 use super::Certainty;
-
-/// Whose memory had run out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum OomKind {
-    /// A container reached its own limit.
-    ContainerLimit,
-    /// The containers of a pod together reached the pod's limit.
-    PodLimit,
-    /// A cgroup above the victim's own reached its limit: a slice, all pods, a user's session.
-    AncestorLimit,
-    /// The limit of the victim's own cgroup, which is no container's as far as its path tells.
-    CgroupLimit,
-    /// The machine had no memory left.
-    Node,
-    /// The memory nodes that a cpuset allows had none left.
-    Cpuset,
-    /// The memory nodes that a memory policy (numactl, mbind) allows had none left.
-    MemoryPolicy,
-    /// Somebody asked for a kill by SysRq (`f`).
-    SysRq,
-    /// The log doesn't tell.
-    Unknown,
-}
-
-impl OomKind {
-    /// How it is written in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            OomKind::ContainerLimit => "container_limit",
-            OomKind::PodLimit => "pod_limit",
-            OomKind::AncestorLimit => "ancestor_limit",
-            OomKind::CgroupLimit => "cgroup_limit",
-            OomKind::Node => "node",
-            OomKind::Cpuset => "cpuset",
-            OomKind::MemoryPolicy => "memory_policy",
-            OomKind::SysRq => "sysrq",
-            OomKind::Unknown => "unknown",
-        }
-    }
-
-    /// Whether a cgroup's limit was hit.
-    pub fn is_cgroup(self) -> bool {
-        use OomKind::{AncestorLimit, CgroupLimit, ContainerLimit, PodLimit};
-        matches!(self, ContainerLimit | PodLimit | AncestorLimit | CgroupLimit)
-    }
-}
+use crate::OomKind;
 
 /// The kind, how sure it is, and whose cgroups these are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,22 +51,7 @@ fn kind(report: &OomLogReport) -> (OomKind, Certainty) {
 
 fn kind_of_cgroup(report: &OomLogReport) -> (OomKind, Certainty) {
     let Some(hit) = &report.oom_memcg else { return (OomKind::CgroupLimit, Certainty::Guess) };
-    let owner = Owner::of(hit);
-    let is_own = report.task_memcg.as_ref().is_none_or(|task| task == hit);
-    if owner.container.is_some() {
-        (OomKind::ContainerLimit, Certainty::Certain)
-    } else if is_pod(hit, &owner) {
-        (OomKind::PodLimit, Certainty::Certain)
-    } else if is_own {
-        (OomKind::CgroupLimit, Certainty::Certain)
-    } else {
-        (OomKind::AncestorLimit, Certainty::Certain)
-    }
-}
-
-/// Whether a path is that of a pod itself.
-fn is_pod(path: &CgroupPath, owner: &Owner) -> bool {
-    owner.pod.is_some() && path.parent().is_some_and(|parent| Owner::of(&parent).pod.is_none())
+    (OomKind::of_limit(hit, report.task_memcg.as_ref()), Certainty::Certain)
 }
 
 /// On v1 memory and swap together may be limited. Where that limit was hit the memory lies below its own.
