@@ -4,10 +4,16 @@
 //! but can lose records and, in a storm, leaves out the cgroup. The ledger matches them: every rise of a counter is told
 //! exactly once, with a victim if the log named one. They arrive in either order, so each waits a little for the other.
 
+mod record;
+mod saved;
+
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use reprieve_readings::{CgroupInode, CgroupPath, OomVictim};
+
+pub use record::{Identity, KillId, KillRecord, Victim, Visibility};
+pub use saved::{LedgerChange, SavedLedger};
 
 use crate::first_process::FirstProcess;
 

@@ -27,11 +27,11 @@ pub use container_meminfo::judge_meminfo;
 pub use first_process::{
     FirstProcess, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,
 };
-pub use kills::{Kill, KillLedger, Place};
+pub use kills::{Identity, Kill, KillId, KillLedger, KillRecord, LedgerChange, Place, SavedLedger, Victim, Visibility};
 #[cfg(feature = "oom-log")]
 pub use oom::{
-    Candidate, Certainty, MainUser, MemoryPart, MemoryUse, OomAdvice, OomExplanation, OomKindFinding, Part,
-    Ranking, WhyVictim, judge_oom,
+    Candidate, Certainty, MainUser, MemoryPart, MemoryUse, OomAdvice, OomExplanation, OomKindFinding, Part, Ranking,
+    WhyVictim, judge_oom,
 };
 pub use oom_kind::OomKind;
 pub use sizing::{

@@ -3,10 +3,10 @@
 use reprieve_readings::{Bytes, Missing, OomLogReport};
 
 use super::choice::WhyVictim;
-use crate::OomKind;
 use super::memory::MainUser;
 use super::{OomExplanation, Part};
 use crate::FirstProcess;
+use crate::OomKind;
 
 /// Something to do, or to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
