@@ -8,6 +8,7 @@
 mod account;
 mod ledger;
 mod position;
+mod processes;
 mod record;
 mod saved;
 mod settle;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use reprieve_readings::{CgroupInode, CgroupPath, OomVictim};
 
 pub use ledger::KillLedger;
+pub use processes::{ProcessTable, SeenProcess, judge_likely_victims};
 pub use record::{Identity, KillId, KillRecord, Victim, Visibility};
 pub use saved::{LedgerChange, SavedLedger};
 pub use settle::Progress;

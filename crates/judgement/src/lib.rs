@@ -28,8 +28,8 @@ pub use first_process::{
     FirstProcess, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,
 };
 pub use kills::{
-    Identity, Kill, KillId, KillLedger, KillRecord, LedgerChange, Place, Progress, SavedLedger, Sighting, Told, Victim,
-    Visibility,
+    Identity, Kill, KillId, KillLedger, KillRecord, LedgerChange, Place, ProcessTable, Progress, SavedLedger,
+    SeenProcess, Sighting, Told, Victim, Visibility, judge_likely_victims,
 };
 #[cfg(feature = "oom-log")]
 pub use oom::{

@@ -105,6 +105,24 @@ pub(crate) fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>, ReadError>
     }
 }
 
+/// Reads the first bytes of a file, at most `most`; `None` where there is no such file.
+pub(crate) fn read_start_if_present(path: &Path, most: usize) -> Result<Option<Vec<u8>>, ReadError> {
+    let file = match rustix::fs::open(path, OPEN, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(ReadError::io(path, errno)),
+    };
+    let mut text = vec![0; most];
+    match retry_interrupted(|| io::pread(&file, &mut *text, 0)) {
+        Ok(length) => {
+            text.truncate(length);
+            Ok(Some(text))
+        }
+        Err(Errno::SRCH) => Ok(None),
+        Err(errno) => Err(ReadError::io(path, errno)),
+    }
+}
+
 /// Reads a small file of whoever wrote it, such as one that Kubernetes puts into a volume.
 ///
 /// # Errors

@@ -31,8 +31,10 @@ pub use exec::{ExecError, exec};
 pub use file::read_small_file;
 pub use kmsg::{KmsgError, KmsgEvent, KmsgReader};
 pub use levels::Levels;
-pub use node::{NodeMemoryReader, NodeReading, read_meminfo_text, read_node, time_since_boot};
-pub use processes::{in_first_pid_namespace, is_namespace_init, memory_cgroup_of, process_stat};
+pub use node::{
+    NodeKillCounter, NodeMemoryReader, NodeReading, read_boot_id, read_meminfo_text, read_node, time_since_boot,
+};
+pub use processes::{command_line, in_first_pid_namespace, is_namespace_init, memory_cgroup_of, process_stat};
 pub use program::read_program;
 pub use roots::Roots;
 pub use tree::{Cgroup, CgroupId, CgroupTree, ScanSummary};

@@ -4,7 +4,9 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reprieve_readings::{Bytes, Meminfo, NodeMemory, ParseError, Pressure, parse_cpu_list, parse_vmstat_oom_kill};
+use reprieve_readings::{
+    BootId, Bytes, Meminfo, NodeMemory, ParseError, Pressure, parse_cpu_list, parse_vmstat_oom_kill,
+};
 
 use rustix::fs::Mode;
 
@@ -29,6 +31,39 @@ pub fn read_node(roots: &Roots, problems: &mut Problems) -> NodeReading {
         meminfo: read_one(roots, "meminfo", Meminfo::parse, problems),
         oom_kills: read_one(roots, "vmstat", parse_vmstat_oom_kill, problems).flatten(),
         pressure: read_one(roots, "pressure/memory", Pressure::parse, problems),
+    }
+}
+
+/// Which boot of the machine this is; `None` where that can't be read.
+pub fn read_boot_id(roots: &Roots, problems: &mut Problems) -> Option<BootId> {
+    let path = roots.proc("sys/kernel/random/boot_id");
+    let text = problems.keep(file::read(&path))?;
+    problems.keep(BootId::parse(&text).map_err(|error| ReadError::parse(path, error)))
+}
+
+/// The machine's count of OOM kills, read as often as wanted. The file stays open.
+#[derive(Debug)]
+pub struct NodeKillCounter {
+    path: PathBuf,
+    vmstat: Option<OwnedFd>,
+    buffer: Buffer,
+}
+
+impl NodeKillCounter {
+    /// Opens `/proc/vmstat`.
+    pub fn open(roots: &Roots, problems: &mut Problems) -> Self {
+        let path = roots.proc("vmstat");
+        let opened = rustix::fs::open(&path, file::OPEN, Mode::empty()).map_err(|errno| ReadError::io(&path, errno));
+        NodeKillCounter { vmstat: problems.keep(opened), path, buffer: Buffer::new() }
+    }
+
+    /// Processes killed since boot; `None` where the kernel does not count them (before 4.13) or can't be asked, which is a
+    /// problem.
+    pub fn read(&mut self, problems: &mut Problems) -> Option<u64> {
+        let file = self.vmstat.as_ref()?;
+        // A list: more than a page comes in pieces.
+        let text = problems.keep(self.buffer.read_to_end(file).map_err(|failure| failure.at(&self.path)))?;
+        problems.keep(parse_vmstat_oom_kill(text).map_err(|error| ReadError::parse(&self.path, error))).flatten()
     }
 }
 

@@ -11,6 +11,21 @@ pub fn process_stat(roots: &Roots, pid: u32) -> Result<Option<ProcessStat>, Read
     read(roots, pid, "stat", ProcessStat::parse)
 }
 
+/// The arguments of a process, separated by blanks and cut to `most` bytes; `None` where it is gone or has none.
+///
+/// The kernel takes the process's memory lock to read them: while that is held by somebody who waits for memory, so does
+/// this. Not to be called from a loop that must not wait.
+pub fn command_line(roots: &Roots, pid: u32, most: usize) -> Result<Option<Vec<u8>>, ReadError> {
+    let path = roots.proc(format!("{pid}/cmdline"));
+    let Some(mut text) = file::read_start_if_present(&path, most)? else { return Ok(None) };
+    let end = text.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    text.truncate(end);
+    for byte in text.iter_mut().filter(|byte| **byte == 0) {
+        *byte = b' ';
+    }
+    Ok((!text.is_empty()).then_some(text))
+}
+
 /// The memory cgroup of a process; `None` where the process is gone or is in none.
 ///
 /// v1 books a process that has ended, but was not yet waited for, to the root.

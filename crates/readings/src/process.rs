@@ -22,6 +22,8 @@ pub struct ProcessStat {
     pub ended: bool,
     /// Its name, at most 15 bytes, as it chose it itself.
     pub name: Vec<u8>,
+    /// Its memory in RAM, in pages. The kernel counts it per processor, so it can be some pages off.
+    pub resident_pages: u64,
 }
 
 impl ProcessStat {
@@ -35,12 +37,13 @@ impl ProcessStat {
         let close = text.iter().rposition(|&byte| byte == b')')?;
         let pid = text.get(..open)?.strip_suffix(b" ").and_then(parse::decimal)?;
         let name = text.get(open + 1..close)?.to_vec();
-        // After the name: field 3, the state; the start time is field 22.
+        // After the name: field 3, the state; the start time is field 22, and what is resident field 24.
         let mut fields = text.get(close + 1..)?.strip_prefix(b" ")?.split(|&byte| byte == b' ');
         let state = fields.next()?;
         let start_time = parse::decimal(fields.nth(18)?)?;
+        let resident_pages = parse::decimal(fields.nth(1)?)?;
         let id = ProcessId { pid: u32::try_from(pid).ok()?, start_time };
-        Some(ProcessStat { id, ended: matches!(state, b"Z" | b"X"), name })
+        Some(ProcessStat { id, ended: matches!(state, b"Z" | b"X"), name, resident_pages })
     }
 }
 

@@ -16,7 +16,7 @@ pub use explain::{ExplainedReport, explained_json, explained_markdown, explained
 pub use free::{
     FreeBound, FreeCgroup, FreeReport, Scale, TableOptions, Unit, free_explanation, free_json, free_line, free_table,
 };
-pub use kill::KillReport;
+pub use kill::KillLine;
 pub use meminfo::meminfo_text;
 pub use metrics::{CgroupFigures, CgroupLabels, ExpositionFormat, KillCounts, NodeFigures, Snapshot, expose};
 pub use sizing::{argument_lines, sizing_lines};

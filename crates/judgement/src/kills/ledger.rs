@@ -196,7 +196,7 @@ impl KillLedger {
         if let Some(index) = self.unnamed.iter().position(|unnamed| Some(unnamed.id) == told_as_likely) {
             return self.tell_instead(index, named);
         }
-        if self.room() == Some(0) {
+        if self.room() == Some(0) && !self.give_up_likely() {
             return self.tell_late(named);
         }
         match &named.place {
@@ -208,12 +208,13 @@ impl KillLedger {
         }
     }
 
-    /// Takes a victim that the kernel's tracepoint marked. It also marks processes that were ending anyway, so this tells
-    /// nothing by itself: it is the likely name of a kill that the log does not name.
+    /// Takes a likely victim: one that the kernel's tracepoint marked, which also marks processes that were ending anyway,
+    /// or one that has vanished. This tells nothing by itself: it names a kill that the log does not name.
     pub fn mark(&mut self, sighting: Sighting, now: Duration) {
         let Sighting { victim, place, place_certain, first_process } = sighting;
-        let is_named = self.unplaced.iter().any(|named| named.victim.pid == victim.pid);
-        if is_named || self.marked.len() >= Self::REMEMBERED || self.recent(&victim, Self::SAME_VICTIM).is_some() {
+        let mut known = self.unplaced.iter().chain(&self.marked);
+        let is_known = known.any(|named| named.victim.pid == victim.pid);
+        if is_known || self.marked.len() >= Self::REMEMBERED || self.recent(&victim, Self::SAME_VICTIM).is_some() {
             return;
         }
         let identity = Identity::Likely;
@@ -280,7 +281,9 @@ impl KillLedger {
     pub(super) fn tell_named(&mut self, named: Named) -> Told {
         let units = named.units();
         self.node.tell(units);
-        if let Some(inode) = named.place.as_ref().and_then(|place| place.inode) {
+        if let Some(inode) =
+            named.place.as_ref().and_then(|place| place.inode.or_else(|| self.open_and_gone(&place.path)))
+        {
             self.tell_in(inode, units);
         }
         let id = self.take_id();
@@ -372,10 +375,16 @@ impl KillLedger {
         }))
     }
 
+    /// Gives up a likely victim that waits for its cgroup, for a sure one; says whether there was one.
+    fn give_up_likely(&mut self) -> bool {
+        let likely = self.unplaced.iter().position(|named| named.identity == Identity::Likely);
+        likely.and_then(|index| self.unplaced.remove(index)).is_some()
+    }
+
     /// Counts a victim again; `None` where its first line isn't known.
     fn count_again(&mut self, victim: &OomVictim, place: Option<&Place>) -> Option<Vec<Told>> {
         // Without room it was told before, without a name.
-        let has_room = self.room() != Some(0);
+        let has_room = self.room() != Some(0) || self.give_up_likely();
         if let Some(named) = self.unplaced.iter_mut().find(|named| named.victim.pid == victim.pid) {
             named.repeats += u64::from(has_room);
             return Some(Vec::new());
@@ -399,6 +408,12 @@ impl KillLedger {
         account.account.tell(units);
         self.dirty.insert(inode);
         self.drop_if_gone(inode);
+    }
+
+    /// A cgroup of this path that is gone, while kills of it are open.
+    fn open_and_gone(&self, path: &CgroupPath) -> Option<CgroupInode> {
+        let is_there = |inode: &&CgroupInode| self.cgroups.get(inode).is_some_and(|it| it.path.as_ref() == Some(path));
+        self.gone.iter().find(is_there).copied()
     }
 
     fn drop_if_gone(&mut self, inode: CgroupInode) {

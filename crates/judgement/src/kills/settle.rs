@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reprieve_readings::CgroupInode;
 
+use super::account::CgroupAccount;
 use super::ledger::{KillLedger, Named, Unnamed};
 use super::{Place, Told};
 
@@ -49,6 +50,14 @@ impl KillLedger {
     pub fn wants_scan(&self, now: Duration) -> bool {
         let Some(end) = now.checked_sub(self.patience) else { return false };
         self.unplaced.front().is_some_and(|named| named.since <= end) || self.unaccounted(end) > 0
+    }
+
+    /// The cgroups in which kills wait for a name and the log has had some time to give it, with how many there are: whoever
+    /// has vanished from there is a likely victim, see [`mark`](Self::mark).
+    pub fn nameless(&self, now: Duration) -> Vec<(CgroupInode, u64)> {
+        let Some(end) = now.checked_sub(self.patience / 2) else { return Vec::new() };
+        let open = |(&inode, cgroup): (&CgroupInode, &CgroupAccount)| (inode, cgroup.account.open_at(end));
+        self.cgroups.iter().map(open).filter(|(_, open)| *open > 0).collect()
     }
 
     /// Gives victims without a cgroup to cgroups with open kills, oldest to oldest: at once where all kills are accounted
@@ -161,7 +170,7 @@ impl KillLedger {
 
     /// The cgroups with open kills, the longest open first.
     fn open_cgroups(&self) -> Vec<OpenCgroup> {
-        let open = |(&inode, cgroup): (&CgroupInode, &super::account::CgroupAccount)| {
+        let open = |(&inode, cgroup): (&CgroupInode, &CgroupAccount)| {
             let since = cgroup.account.open_since()?;
             (cgroup.account.open() > 0).then(|| OpenCgroup { inode, since, open: cgroup.account.open() })
         };

@@ -50,12 +50,7 @@ fn victim(pid: u32) -> OomVictim {
 }
 
 fn sighting(victim: OomVictim, path: Option<&str>) -> Sighting {
-    Sighting {
-        victim,
-        place: path.map(place),
-        place_certain: path.is_some(),
-        first_process: FirstProcess::Survived,
-    }
+    Sighting { victim, place: path.map(place), place_certain: path.is_some(), first_process: FirstProcess::Survived }
 }
 
 fn name(ledger: &mut KillLedger, pid: u32, path: Option<&str>, now: u64) -> Vec<String> {
