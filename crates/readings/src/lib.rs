@@ -23,6 +23,7 @@ mod proc_cgroup;
 mod process;
 mod program;
 mod quantity;
+mod trace;
 
 pub use bytes::{Bytes, Limit};
 pub use cgroup_memory::{CgroupMemory, CgroupVersion, MemoryFile, Pace, Role};
@@ -49,3 +50,4 @@ pub use program::{
     configuration_paths, parse_elf, parse_wrapper, postgres_shared_buffers,
 };
 pub use quantity::parse_quantity;
+pub use trace::{ForkKind, LostEvents, MarkVictim, TraceDecoder, TraceEvent, TraceEventKind, TracePage, Tracepoint};
