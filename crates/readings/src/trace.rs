@@ -9,9 +9,6 @@ mod event;
 mod format;
 mod page;
 
-#[cfg(test)]
-mod tests;
-
 pub use event::{ForkKind, MarkVictim, TraceEvent, TraceEventKind, Tracepoint};
 
 use crate::parse::ParseError;

@@ -21,11 +21,20 @@ const FOLDER: &str = "instances";
 /// An instance. It is `instances/reprieve-PID-NUMBER-PURPOSE`, and goes with its value.
 #[derive(Debug)]
 pub(super) struct Instance {
-    /// The instance's `trace_pipe`. The kernel removes no instance of which a file is open: this comes before the folder.
+    /// The instance's `trace_pipe`. The kernel removes no instance of which a file is open, so the folder comes last.
     pipe: OwnedFd,
-    folder: Folder,
-    processors: Vec<u32>,
+    processors: Vec<Processor>,
     pages: usize,
+    folder: Folder,
+}
+
+/// The buffer of one processor.
+#[derive(Debug)]
+pub(super) struct Processor {
+    /// Its `trace_pipe_raw`, from the root of tracefs.
+    path: String,
+    /// The same, open. Opening it anew takes five times as long as a look into it.
+    raw: Option<OwnedFd>,
 }
 
 /// The folder of an instance, from the root of tracefs. Dropping it removes it, and with it what was recorded.
@@ -57,6 +66,8 @@ fn is_ours(name: &[u8]) -> bool {
 }
 
 impl Instance {
+    /// Of so many processors the files stay open.
+    const KEPT_OPEN: usize = 64;
     /// The largest page of any machine: more is never given by one read.
     pub(super) const LARGEST_PAGE: usize = 64 * 1024;
     /// As many instances as this process may have of one purpose, and as often as another may take a new one for a left
@@ -71,7 +82,11 @@ impl Instance {
         folder.set("trace_clock", "boot")?;
         // The newest events matter most, whatever the machine's own setting is.
         folder.set("options/overwrite", "1")?;
-        let processors = folder.processors()?;
+        let mut processors = folder.processors()?;
+        for processor in processors.iter_mut().take(Self::KEPT_OPEN) {
+            let opened = processor.open(tracefs);
+            processor.raw = Some(opened.map_err(|errno| TraceError::new(tracefs.path(&processor.path), errno))?);
+        }
         // The smallest pages are the most. One is being filled, one being read.
         let pages = usize::try_from(buffer_kib).unwrap_or(usize::MAX) / 4 + 3;
         Ok(Instance { pipe, folder, processors, pages })
@@ -91,8 +106,8 @@ impl Instance {
         self.pipe.as_fd()
     }
 
-    /// The processors that have buffers: all that there may ever be.
-    pub(super) fn processors(&self) -> &[u32] {
+    /// The processors: all that there may ever be.
+    pub(super) fn processors(&self) -> &[Processor] {
         &self.processors
     }
 
@@ -101,23 +116,33 @@ impl Instance {
         self.pages
     }
 
-    /// Takes the next page out of a processor's buffer; `None` where that is empty. The file is opened anew each time:
-    /// open files for each processor of a large machine would be many.
+    /// Takes the next page out of a processor's buffer; `None` where that is empty, or the processor was never online.
     pub(super) fn read_page(
         &self,
-        processor: u32,
+        processor: &Processor,
         decoder: &TraceDecoder,
         buffer: &mut [u8],
     ) -> Result<Option<TracePage>, ReadError> {
-        let Folder { tracefs, path } = &self.folder;
-        let path = format!("{path}/per_cpu/cpu{processor}/trace_pipe_raw");
-        let opened = tracefs.open(&path, OFlags::RDONLY | OFlags::NONBLOCK);
-        let read = opened.and_then(|raw| file::retry_interrupted(|| rustix::io::read(&raw, &mut *buffer)));
+        let tracefs = &self.folder.tracefs;
+        let read = match &processor.raw {
+            Some(raw) => read(raw, buffer),
+            None => processor.open(tracefs).and_then(|raw| read(&raw, buffer)),
+        };
         match read {
-            Ok(0) | Err(Errno::AGAIN) => Ok(None),
+            Ok(0) | Err(Errno::AGAIN | Errno::NODEV) => Ok(None),
             Ok(length) => Ok(Some(decoder.page(buffer.get(..length).unwrap_or_default()))),
-            Err(errno) => Err(ReadError::io(tracefs.path(&path), errno)),
+            Err(errno) => Err(ReadError::io(tracefs.path(&processor.path), errno)),
         }
+    }
+}
+
+fn read(raw: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
+    file::retry_interrupted(|| rustix::io::read(raw, &mut *buffer))
+}
+
+impl Processor {
+    fn open(&self, tracefs: &Tracefs) -> Result<OwnedFd, Errno> {
+        tracefs.open(&self.path, OFlags::RDONLY | OFlags::NONBLOCK)
     }
 }
 
@@ -149,13 +174,14 @@ impl Folder {
         self.tracefs.write(&file, setting).map_err(|errno| TraceError::new(self.tracefs.path(&file), errno))
     }
 
-    fn processors(&self) -> Result<Vec<u32>, TraceError> {
+    fn processors(&self) -> Result<Vec<Processor>, TraceError> {
         let folder = format!("{}/per_cpu", self.path);
         let names = self.tracefs.names(&folder).map_err(|errno| TraceError::new(self.tracefs.path(&folder), errno))?;
         let number = |name: &Vec<u8>| std::str::from_utf8(name.strip_prefix(b"cpu")?).ok()?.parse().ok();
-        let mut processors: Vec<u32> = names.iter().filter_map(number).collect();
-        processors.sort_unstable();
-        Ok(processors)
+        let mut numbers: Vec<u32> = names.iter().filter_map(number).collect();
+        numbers.sort_unstable();
+        let processor = |number| Processor { path: format!("{folder}/cpu{number}/trace_pipe_raw"), raw: None };
+        Ok(numbers.into_iter().map(processor).collect())
     }
 }
 

@@ -8,11 +8,11 @@ use std::vec;
 use reprieve_readings::{TraceDecoder, TraceEvent};
 
 use super::TraceDrain;
-use super::instance::Instance;
+use super::instance::{Instance, Processor};
 
 /// One processor's buffer on its way out: a page at a time, so that little is held.
-struct Stream {
-    processor: u32,
+struct Stream<'a> {
+    processor: &'a Processor,
     pages_left: usize,
     events: vec::IntoIter<TraceEvent>,
 }
@@ -28,9 +28,9 @@ pub(super) fn drain(
     mut visit: impl FnMut(TraceEvent),
 ) -> TraceDrain {
     let mut drained = TraceDrain::default();
-    let mut read = |stream: &mut Stream, drained: &mut TraceDrain| stream.fill(instance, decoder, buffer, drained);
-    let start = |&processor| Stream { processor, pages_left: instance.pages(), events: Vec::new().into_iter() };
-    let mut streams: Vec<Stream> = instance.processors().iter().map(start).collect();
+    let mut read = |stream: &mut Stream<'_>, drained: &mut TraceDrain| stream.fill(instance, decoder, buffer, drained);
+    let start = |processor| Stream { processor, pages_left: instance.pages(), events: Vec::new().into_iter() };
+    let mut streams: Vec<Stream<'_>> = instance.processors().iter().map(start).collect();
     let mut order: BinaryHeap<Next> = BinaryHeap::new();
     for (index, stream) in streams.iter_mut().enumerate() {
         order.extend(read(stream, &mut drained).map(|time| Reverse((time, index))));
@@ -46,7 +46,7 @@ pub(super) fn drain(
     drained
 }
 
-impl Stream {
+impl Stream<'_> {
     /// The time of the next event, after reading pages as needed.
     fn fill(
         &mut self,

@@ -68,7 +68,8 @@ pub enum ForkKind {
     IntoCgroup,
 }
 
-/// A victim of the OOM killer (`mark_oom_victim`, mm/oom_kill.c). Up to Linux 6.8 or so only the pid is told.
+/// A victim of the OOM killer (`mark_oom_victim`, mm/oom_kill.c). Older kernels tell the pid alone; Linux 6.12 and 6.18
+/// tell it all, and so does Debian's 6.1.
 ///
 /// The event comes before the victim dies, also where it was dying anyway, and then nothing counts it as a kill: it tells
 /// who, not how many. The fields are those of include/trace/events/oom.h, Linux 6.18; sizes are in KiB there.
