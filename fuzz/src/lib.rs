@@ -11,11 +11,13 @@ mod cgroup;
 mod files;
 mod kernel_log;
 mod program;
+mod trace;
 
 pub use cgroup::{cgroup_path, memory_hierarchy, owner};
 pub use files::{amounts, memory_files, node_memory, process};
 pub use kernel_log::{kmsg_record, oom_kills, oom_log};
 pub use program::program;
+pub use trace::{trace_format, trace_page};
 
 /// A target's name, which is that of its seeds and its bin, and the target.
 pub type Target = (&'static str, fn(&[u8]));
@@ -33,6 +35,8 @@ pub const TARGETS: &[Target] = &[
     ("owner", owner),
     ("process", process),
     ("program", program),
+    ("trace_format", trace_format),
+    ("trace_page", trace_page),
 ];
 
 /// What is shown of a stranger's bytes must not act on a terminal or break a line.

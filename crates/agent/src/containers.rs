@@ -55,6 +55,11 @@ impl KnownCgroups {
 }
 
 impl KnownCgroup {
+    /// How many scans have met it.
+    pub(crate) fn scans(&self) -> u32 {
+        self.scans
+    }
+
     fn new(path: &CgroupPath) -> Self {
         let owner = Owner::of(path);
         let labels = Arc::new(CgroupLabels::new(path, &owner));

@@ -7,6 +7,7 @@
 //! | `container_meminfo` | What would `/proc/meminfo` say if it spoke of a container? |
 //! | `first_process` | Did the first process of a container survive a kill, so that nobody is told? |
 //! | `kills` | Which kills happened, and who were the victims? |
+//! | `lineage` | Which memory cgroup did a task belong to, going by who was moved and who was made? |
 //! | `sizing` | What limit should a program's runtime keep to, so that it stays below the container's? |
 
 mod available;
@@ -14,6 +15,7 @@ mod changes;
 mod container_meminfo;
 mod first_process;
 mod kills;
+mod lineage;
 #[cfg(feature = "oom-log")]
 mod oom;
 mod oom_kind;
@@ -31,6 +33,7 @@ pub use kills::{
     Identity, Kill, KillId, KillLedger, KillRecord, LedgerChange, Place, ProcessTable, Progress, SavedLedger,
     SeenProcess, Sighting, Told, Victim, Visibility, judge_likely_victims,
 };
+pub use lineage::{Lineage, TaskCgroup};
 #[cfg(feature = "oom-log")]
 pub use oom::{
     Candidate, Certainty, MainUser, MemoryPart, MemoryUse, OomAdvice, OomExplanation, OomKindFinding, Part, Ranking,

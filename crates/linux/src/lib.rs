@@ -21,6 +21,7 @@ mod own_cgroup;
 mod processes;
 mod program;
 mod roots;
+mod trace;
 mod tree;
 
 pub use controller::{ControllerError, MemoryController};
@@ -34,7 +35,10 @@ pub use levels::Levels;
 pub use node::{
     NodeKillCounter, NodeMemoryReader, NodeReading, read_boot_id, read_meminfo_text, read_node, time_since_boot,
 };
-pub use processes::{command_line, in_first_pid_namespace, is_namespace_init, memory_cgroup_of, process_stat};
+pub use processes::{
+    command_line, in_first_pid_namespace, is_namespace_init, memory_cgroup_of, memory_hierarchy_id, process_stat,
+};
 pub use program::read_program;
 pub use roots::Roots;
+pub use trace::{KillTrace, TraceDrain, TraceError};
 pub use tree::{Cgroup, CgroupId, CgroupTree, ScanSummary};

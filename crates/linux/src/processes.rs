@@ -34,6 +34,13 @@ pub fn memory_cgroup_of(roots: &Roots, pid: u32) -> Result<Option<CgroupPath>, R
     Ok(cgroups.and_then(|cgroups| cgroups.memory().cloned()))
 }
 
+/// The id of the cgroup hierarchy that counts memory: 0 is that of v2.
+pub fn memory_hierarchy_id(roots: &Roots) -> Result<u32, ReadError> {
+    let path = roots.proc("self/cgroup");
+    let cgroups = ProcCgroup::parse(&file::read(&path)?).map_err(|error| ReadError::parse(path, error))?;
+    Ok(cgroups.memory_hierarchy())
+}
+
 /// Whether a process is PID 1 of a pid namespace inside ours: a container's first process. `false` where it is gone.
 pub fn is_namespace_init(roots: &Roots, pid: u32) -> Result<bool, ReadError> {
     read(roots, pid, "status", |text| Ok(parse_is_namespace_init(text))).map(|init| init.unwrap_or(false))

@@ -2,6 +2,9 @@
 //! Needs root and a memory hierarchy that it may write to; works only in cgroups of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
+#[path = "kernel/trace.rs"]
+mod trace;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;

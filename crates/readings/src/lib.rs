@@ -24,6 +24,7 @@ mod proc_cgroup;
 mod process;
 mod program;
 mod quantity;
+mod trace;
 
 pub use boot::BootId;
 pub use bytes::{Bytes, Limit};
@@ -51,3 +52,4 @@ pub use program::{
     configuration_paths, parse_elf, parse_wrapper, postgres_shared_buffers,
 };
 pub use quantity::parse_quantity;
+pub use trace::{ForkKind, LostEvents, MarkVictim, TraceDecoder, TraceEvent, TraceEventKind, TracePage, Tracepoint};

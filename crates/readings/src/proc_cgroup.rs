@@ -1,7 +1,7 @@
 //! `/proc/PID/cgroup`: which cgroup of each hierarchy a process is in.
 
 use crate::cgroup_path::CgroupPath;
-use crate::parse::ParseError;
+use crate::parse::{self, ParseError};
 
 /// The cgroups of one process that matter for memory.
 ///
@@ -10,6 +10,8 @@ use crate::parse::ParseError;
 pub struct ProcCgroup {
     /// Its cgroup in the v1 hierarchy that has the memory controller, if there is one.
     pub v1_memory: Option<CgroupPath>,
+    /// The id of that hierarchy. It is the same for all processes until the hierarchy is gone.
+    pub v1_memory_hierarchy: Option<u32>,
     /// Its cgroup in the unified hierarchy, if that is mounted.
     pub v2: Option<CgroupPath>,
 }
@@ -25,6 +27,7 @@ impl ProcCgroup {
             };
             if controllers.split(|&byte| byte == b',').any(|controller| controller == b"memory") {
                 cgroups.v1_memory = Some(CgroupPath::new(path));
+                cgroups.v1_memory_hierarchy = parse::decimal(hierarchy).and_then(|id| u32::try_from(id).ok());
             } else if hierarchy == b"0" && controllers.is_empty() {
                 cgroups.v2 = Some(CgroupPath::new(path));
             }
@@ -36,6 +39,11 @@ impl ProcCgroup {
     /// leaves no memory to the unified one.
     pub fn memory(&self) -> Option<&CgroupPath> {
         self.v1_memory.as_ref().or(self.v2.as_ref())
+    }
+
+    /// The id of the hierarchy that [`memory`](Self::memory) is a cgroup of. The unified one has 0.
+    pub fn memory_hierarchy(&self) -> u32 {
+        self.v1_memory_hierarchy.unwrap_or(0)
     }
 }
 
@@ -52,6 +60,8 @@ mod tests {
         let hybrid = ProcCgroup::parse(b"9:name=systemd:/x\n4:cpu,memory:/a\n1:cpuset:/b\n0::/c\n").unwrap();
         assert_eq!(hybrid.memory(), path("/a").as_ref());
         assert_eq!(hybrid.v2, path("/c"));
+        assert_eq!(hybrid.memory_hierarchy(), 4);
+        assert_eq!(ProcCgroup::parse(b"0::/c\n").unwrap().memory_hierarchy(), 0);
         assert_eq!(ProcCgroup::parse(b"0::/c\n").unwrap().memory(), path("/c").as_ref());
         assert_eq!(ProcCgroup::parse(b"1:name=memory:/x\n").unwrap().memory(), None, "a named hierarchy");
     }

@@ -7,6 +7,7 @@
 mod containers;
 mod hierarchy;
 mod sample;
+mod trace;
 mod tree;
 
 use crate::{
@@ -39,6 +40,9 @@ pub(crate) struct Options {
     /// Capture what is found inside of containers as the known tools lay them out, one file for each, as root
     #[arg(long, conflicts_with = "sample")]
     containers: bool,
+    /// Capture pages of the kernel's trace, with a kill and moves of tasks in them, as root
+    #[arg(long, conflicts_with_all = ["sample", "containers"])]
+    trace: bool,
     /// The program that starts them [default: fetched from Debian]
     #[arg(long, value_name = "PROGRAM", requires = "containers")]
     runc: Option<PathBuf>,
@@ -61,6 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             let runc = options.runc.clone().map_or_else(crate::containers::runc, Ok)?;
             containers::write(&runc, &into)?;
         }
+        (None, _) if options.trace => trace::write(&into)?,
         (None, Some(base)) => capture_sample(base, &into)?,
         (None, None) => tree::write(&Hierarchy::find()?, None, "self", &into)?,
     }
@@ -84,6 +89,8 @@ fn capture_in_vm(kernel: Kernel, options: &Options, into: &Path) -> Result<()> {
         files.extend(crate::containers::files()?);
         words.extend(["--containers".to_owned(), "--runc".to_owned()]);
         words.push(crate::containers::runc()?.to_string_lossy().into_owned());
+    } else if options.trace {
+        words.push("--trace".to_owned());
     } else {
         words.extend(["--sample", "/"].map(str::to_owned));
     }

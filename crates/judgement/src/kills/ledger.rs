@@ -390,6 +390,8 @@ impl KillLedger {
             return Some(Vec::new());
         }
         let &Recent { id, history, cgroup, cgroup_certain, .. } = self.recent(victim, Self::SAME_GROUP)?;
+        // If it was only likely, it is sure now.
+        self.unnamed.retain(|unnamed| unnamed.id != id);
         if !history {
             if !has_room {
                 return Some(Vec::new());
