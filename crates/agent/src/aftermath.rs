@@ -1,11 +1,13 @@
 //! What can be found out right after a kill: which processes are left, and which limit was hit.
 
+use std::time::Duration;
+
 use reprieve_judgement::{
-    FirstProcess, Kill, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,
+    FirstProcess, Kill, KillRecord, OldestSurvivor, OomKind, ProcessTable, RememberedProcess, Victim, VictimProcess,
+    judge_remembered, judge_survivors,
 };
 use reprieve_linux::{Cgroup, CgroupId, CgroupTree, Problems, is_namespace_init, process_stat};
-use reprieve_readings::{Bytes, OomScope, OomVictim, Owner};
-use reprieve_report::KillReport;
+use reprieve_readings::{BootId, Bytes, OomScope, OomVictim, Owner};
 
 use crate::containers::oldest_process;
 use crate::node::Node;
@@ -115,20 +117,63 @@ fn dies_as_a_whole(tree: &CgroupTree, container: CgroupId, victim: &OomVictim) -
     false
 }
 
-/// Tells a kill with the limit that led to it: by the kernel's report or, without it, of the level that is nearest to its
-/// limit now. Out of memory as a whole, the machine had no limit hit.
-pub(crate) fn report(kill: Kill, node: &Node) -> KillReport {
-    let owner = kill.cgroup.as_ref().map(Owner::of).unwrap_or_default();
+/// The record of a kill, with the limit that led to it: by the kernel's report or, without it, of the level that is nearest
+/// to its limit now. Out of memory as a whole, the machine had no limit hit.
+pub(crate) fn record(kill: Kill, boot: BootId, told_at: Duration, node: &Node, table: &ProcessTable) -> KillRecord {
     let told = kill.victim.as_ref();
     let (limited_cgroup, limit, usage, usage_after) = match told.map(|victim| (&victim.report, victim.scope)) {
         Some((report, _)) if report.usage.is_some() => (report.oom_memcg.clone(), report.limit, report.usage, None),
         Some((_, Some(OomScope::Global))) => (None, None, None, None),
+        _ if kill.history => (told.and_then(|victim| victim.report.oom_memcg.clone()), None, None, None),
         _ => match nearest_to_its_limit(&kill, node) {
             Some(cgroup) => (Some(cgroup.path().clone()), cgroup.memory().max, None, cgroup.memory().usage),
             None => (None, None, None, None),
         },
     };
-    KillReport { kill, owner, limited_cgroup, limit, usage, usage_after }
+    let kind = OomKind::of_kill(told, limited_cgroup.as_ref(), kill.cgroup.as_ref());
+    let (whole_cgroup, trigger) = match &kill.victim {
+        Some(victim) => (victim.oom_group.clone(), victim.report.trigger.clone()),
+        None => (None, None),
+    };
+    KillRecord {
+        id: kill.id,
+        boot,
+        since_boot: kill.since_boot,
+        told_at,
+        sequence: kill.sequence,
+        history: kill.history,
+        count: kill.count,
+        repeats: kill.repeats,
+        identity: kill.identity,
+        cgroup: kill.cgroup,
+        cgroup_certain: kill.cgroup_certain,
+        kind,
+        whole_cgroup,
+        limited_cgroup,
+        limit,
+        usage,
+        usage_after,
+        trigger,
+        first_process: kill.first_process,
+        victim: kill.victim.map(|named| victim(named, table)),
+    }
+}
+
+/// What is kept of a victim. Its arguments are those of the process that had its pid and name when last seen.
+fn victim(named: OomVictim, table: &ProcessTable) -> Victim {
+    let seen = table.find(named.pid).map(|(.., process)| process).filter(|process| process.name == named.name);
+    Victim {
+        pid: named.pid,
+        command_line: seen.and_then(|process| process.command_line.clone()),
+        name: named.name,
+        uid: named.uid,
+        total_vm: named.total_vm,
+        anon_rss: named.anon_rss,
+        file_rss: named.file_rss,
+        shmem_rss: named.shmem_rss,
+        pgtables: named.pgtables,
+        oom_score_adj: named.oom_score_adj,
+    }
 }
 
 /// Of the kill's cgroup and those above it, the one that has least left below its limit.

@@ -1,44 +1,42 @@
-//! Listening for kills: the kernel's log and the counters' notices go in, log lines come out.
+//! Listening for kills: the kernel's log, its marks and the counters go in, records and log lines come out.
 //!
 //! Which kills there were is for the ledger in `judgement` to say; this gathers what it needs, at once, because a dying
 //! process can be looked at for some milliseconds only.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use reprieve_judgement::{FirstProcess, Kill, KillLedger, Place};
-use reprieve_linux::{Cgroup, CgroupId, EventsWatch, KmsgEvent, KmsgReader, ScanSummary, in_first_pid_namespace};
-use reprieve_readings::{CgroupInode, CgroupPath, CgroupVersion, KmsgRecord, OomKillReader, OomVictim};
+use reprieve_judgement::{FirstProcess, KillLedger, Place, Progress, Sighting, TaskCgroup};
+use reprieve_linux::{
+    Cgroup, CgroupId, EventsWatch, NodeKillCounter, Problems, ScanSummary, in_first_pid_namespace, read_boot_id,
+    time_since_boot,
+};
+use reprieve_readings::{BootId, Bytes, CgroupInode, CgroupPath, CgroupVersion, OomReport, OomVictim};
 use reprieve_report::KillCounts;
 use rustix::event::{PollFd, PollFlags};
 
+use crate::AgentOptions;
 use crate::aftermath;
-use crate::log::{self, LogFormat};
+use crate::kill_book::KillBook;
+use crate::kill_log::{KillLog, LogRead};
+use crate::kill_marks::{self, KillMarks};
 use crate::node::Node;
+use crate::processes::Processes;
 
 /// Everything that tells of kills.
 pub(crate) struct KillWatch {
-    format: LogFormat,
-    kmsg: Option<KmsgReader>,
+    log: KillLog,
+    marks: KillMarks,
     events: Option<EventsWatch>,
-    reader: OomKillReader,
+    node_counter: NodeKillCounter,
+    processes: Processes,
     ledger: KillLedger,
+    book: KillBook,
     // Only then are the pids of the log those of /proc.
     pids_are_global: bool,
-    clock: Instant,
     scanned_before: bool,
-    reported: KillCounts,
-    overruns: u64,
-    // A victim was named whose cgroup the counters must tell: they have risen, for the kernel counts before it prints.
-    place_wanted: bool,
-}
-
-/// What a read of the kernel's log gave.
-enum Read {
-    Victim(Box<OomVictim>),
-    Other,
-    Nothing,
+    scan_began: Option<Duration>,
+    swept: Option<Instant>,
 }
 
 impl KillWatch {
@@ -49,9 +47,20 @@ impl KillWatch {
     /// Records of the kernel's log to take before it is time to look at something else.
     const RECORDS_AT_ONCE: usize = 1000;
 
+    /// From one look at all counters to the next, while kills wait: a look takes about a millisecond.
+    const SWEEP_PAUSE: Duration = Duration::from_millis(20);
+
+    /// Looks for a moment in which no kill is under way, before counting begins.
+    const QUIET_LOOKS: usize = 20;
+    const QUIET_PAUSE: Duration = Duration::from_millis(5);
+
     /// Opens what tells of kills, and says once what can't be seen and what would change that.
-    pub(crate) fn open(node: &Node, format: LogFormat) -> Self {
-        let kmsg = open_kmsg();
+    pub(crate) fn open(node: &mut Node, options: &AgentOptions) -> Self {
+        let mut problems = Problems::default();
+        // Without it nothing of another run can be known to be of this boot: then each run stands for itself.
+        let boot = read_boot_id(&node.roots, &mut problems).unwrap_or(BootId(0));
+        let node_counter = NodeKillCounter::open(&node.roots, &mut problems);
+        node.problems.take(&problems);
         let events = open_events(node);
         let pids_are_global = in_first_pid_namespace(&node.roots);
         if !pids_are_global {
@@ -61,25 +70,24 @@ impl KillWatch {
             );
         }
         KillWatch {
-            format,
-            kmsg,
+            log: KillLog::open(),
+            marks: KillMarks::open(&node.roots, options.trace),
             events,
-            reader: OomKillReader::new(),
-            ledger: KillLedger::new(Self::PATIENCE),
+            node_counter,
+            processes: Processes::new(&node.roots, options.command_lines),
+            ledger: KillLedger::new(boot, reprieve_judgement::SavedLedger::default(), Self::PATIENCE),
+            book: KillBook::new(boot, options.log_format, pids_are_global, Vec::new()),
             pids_are_global,
-            clock: Instant::now(),
             scanned_before: false,
-            reported: KillCounts::default(),
-            overruns: 0,
-            place_wanted: false,
+            scan_began: None,
+            swept: None,
         }
     }
 
     /// What to wait for.
     pub(crate) fn poll_fds(&self) -> Vec<PollFd<'_>> {
-        let kmsg = self.kmsg.iter().map(|kmsg| PollFd::new(kmsg, PollFlags::IN));
         let events = self.events.iter().map(|events| PollFd::new(events, PollFlags::IN));
-        kmsg.chain(events).collect()
+        self.log.poll_fds().chain(self.marks.poll_fds()).chain(events).collect()
     }
 
     /// How long at most to wait: whatever waits for a match must be looked at again.
@@ -87,34 +95,40 @@ impl KillWatch {
         self.ledger.is_waiting().then_some(Self::PATIENCE / 10)
     }
 
+    /// Whether kills wait for a scan that finds the cgroup they were in.
+    pub(crate) fn wants_scan(&self) -> bool {
+        self.scanned_before && self.ledger.wants_scan(time_since_boot())
+    }
+
     /// Kills reported so far.
     pub(crate) fn reported(&self) -> KillCounts {
-        self.reported
+        self.book.reported()
     }
 
     /// Whether victims can be named.
     pub(crate) fn reads_kernel_log(&self) -> bool {
-        self.kmsg.is_some()
+        self.log.is_readable()
     }
 
     /// Times the kernel's log was overwritten before it was read.
     pub(crate) fn overruns(&self) -> u64 {
-        self.overruns
+        self.log.overruns()
     }
 
     /// Takes what has happened, without waiting, and reports the kills among it.
     pub(crate) fn take(&mut self, node: &mut Node) {
-        self.take_counters(node);
-        self.take_kernel_log(node);
-        if std::mem::take(&mut self.place_wanted) && self.scanned_before {
-            node.tree.refresh_kill_counters();
-            self.count_all(node);
+        if !self.ledger.counts() {
+            // The first scan must tell first what was counted so far.
+            return;
         }
-        self.settle(node);
+        self.take_events(node);
+        self.take_marks(node);
+        let log_read = self.take_log(node);
+        self.settle(log_read, node);
     }
 
-    /// Takes the counters of all cgroups after a scan, and watches the new ones.
-    pub(crate) fn take_scan(&mut self, summary: &ScanSummary, node: &mut Node) {
+    /// Takes the counters of all cgroups after a scan that began at `began`, and watches the new ones.
+    pub(crate) fn take_scan(&mut self, summary: &ScanSummary, began: Duration, node: &mut Node) {
         // A cgroup of v1 that was renamed is another one by its path, and the same by its inode.
         let there: HashSet<CgroupInode> = match summary.removed.is_empty() {
             true => HashSet::new(),
@@ -123,30 +137,57 @@ impl KillWatch {
         for (id, inode) in &summary.removed {
             if !there.contains(inode) {
                 self.ledger.forget(*inode);
+                self.processes.table.forget(*inode, time_since_boot());
             }
             if let Some(events) = &mut self.events {
                 events.remove(*id);
             }
         }
-        self.count_all(node);
+        if self.ledger.counts() {
+            self.count_all(node);
+        } else {
+            self.begin(node);
+        }
+        self.scanned_before = true;
+        self.scan_began = Some(began);
         for id in &summary.appeared {
             self.watch(*id, node);
         }
-        self.settle(node);
+        self.processes.look(node);
+        self.take(node);
     }
 
-    /// Takes the counters of all cgroups as last read. The first time, they are history.
-    fn count_all(&mut self, node: &Node) {
-        let now = self.clock.elapsed();
+    /// Begins to count. What the log holds so far is history; so that no line of it is of a kill that is counted after, a
+    /// moment is waited for in which none comes.
+    fn begin(&mut self, node: &mut Node) {
         for cgroup in node.tree.iter() {
-            let Some(kills) = cgroup.memory().oom_kills() else { continue };
-            if self.scanned_before {
-                self.ledger.count(cgroup.inode(), cgroup.path(), kills, now);
-            } else {
-                self.ledger.begin(cgroup.inode(), kills);
+            if let Some(kills) = cgroup.memory().oom_kills().filter(|kills| *kills > 0) {
+                self.ledger.begin_cgroup(cgroup.inode(), kills);
             }
         }
-        self.scanned_before = true;
+        self.take_marks(node);
+        while !self.take_log(node) {}
+        let mut kills = self.read_node_count(node);
+        for _ in 0..Self::QUIET_LOOKS {
+            std::thread::sleep(Self::QUIET_PAUSE);
+            let quiet = self.take_log(node);
+            let before = std::mem::replace(&mut kills, self.read_node_count(node));
+            if quiet && before == kills {
+                break;
+            }
+        }
+        self.ledger.begin_counts(kills);
+        self.save();
+    }
+
+    /// Takes the counters of all cgroups as last read.
+    fn count_all(&mut self, node: &Node) {
+        let now = time_since_boot();
+        for cgroup in node.tree.iter() {
+            if let Some(kills) = cgroup.memory().oom_kills() {
+                self.ledger.count(cgroup.inode(), cgroup.path(), kills, now);
+            }
+        }
     }
 
     fn watch(&mut self, id: CgroupId, node: &mut Node) {
@@ -157,7 +198,7 @@ impl KillWatch {
         }
     }
 
-    fn take_counters(&mut self, node: &mut Node) {
+    fn take_events(&mut self, node: &mut Node) {
         let Some(events) = &mut self.events else { return };
         match events.changes() {
             Ok(changed) => {
@@ -170,76 +211,90 @@ impl KillWatch {
         }
     }
 
-    /// Takes a cgroup's counter as read. Before the first scan is done there is nothing to compare it with.
     fn take_counter(&mut self, id: CgroupId, node: &Node) {
-        if let Some(cgroup) = node.tree.get(id).filter(|_| self.scanned_before)
+        if let Some(cgroup) = node.tree.get(id)
             && let Some(kills) = cgroup.memory().oom_kills()
         {
-            self.ledger.count(cgroup.inode(), cgroup.path(), kills, self.clock.elapsed());
+            self.ledger.count(cgroup.inode(), cgroup.path(), kills, time_since_boot());
         }
     }
 
-    /// Takes what the kernel's log holds, but not without end: somebody may be writing as fast as we read.
-    fn take_kernel_log(&mut self, node: &mut Node) {
+    /// Takes the victims that the kernel marked: the log may not name them.
+    fn take_marks(&mut self, node: &mut Node) {
+        let table = |task: u32| {
+            let (inode, path, _) = self.processes.table.find(task)?;
+            Some(TaskCgroup { path: path.clone(), inode: Some(inode) })
+        };
+        let marked = self.marks.take(&node.roots, table, &mut node.problems);
+        let now = time_since_boot();
+        for mark in marked {
+            let victim = kill_marks::victim(mark, now);
+            let sighting = self.sight(victim, node);
+            self.ledger.mark(sighting, now);
+        }
+    }
+
+    /// Takes what the kernel's log holds, but not without end: somebody may be writing as fast as we read. Says whether
+    /// that was all.
+    fn take_log(&mut self, node: &mut Node) -> bool {
+        let mut all = false;
         for _ in 0..Self::RECORDS_AT_ONCE {
-            match self.read_record(node) {
-                Read::Victim(victim) => self.take_victim(*victim, node),
-                Read::Other => {}
-                Read::Nothing => return,
-            }
-        }
-    }
-
-    fn read_record(&mut self, node: &mut Node) -> Read {
-        let Some(kmsg) = &mut self.kmsg else { return Read::Nothing };
-        match kmsg.next_event() {
-            Ok(KmsgEvent::Empty) => return Read::Nothing,
-            Ok(KmsgEvent::Record(record)) => match KmsgRecord::parse(record) {
-                Ok(record) => {
-                    return self.reader.feed(&record).map_or(Read::Other, |victim| Read::Victim(Box::new(victim)));
+            match self.log.read(&mut node.problems) {
+                LogRead::Victim(victim) => self.take_victim(*victim, node),
+                LogRead::Other => {}
+                LogRead::Nothing => {
+                    all = true;
+                    break;
                 }
-                Err(error) => node.problems.take_one(format!("/dev/kmsg: {error}")),
-            },
-            Ok(KmsgEvent::Overrun) => {
-                self.overruns += 1;
-                node.problems.take_one("/dev/kmsg: records were overwritten before they were read".into());
-            }
-            Err(error) => {
-                node.problems.take_one(format!("/dev/kmsg: {error}: victims can't be named any more"));
-                self.kmsg = None;
             }
         }
-        Read::Other
+        if let Some(sequence) = self.log.read_to() {
+            self.ledger.log_read_to(sequence);
+        }
+        all
     }
 
     fn take_victim(&mut self, victim: OomVictim, node: &mut Node) {
-        // First of all, before it is gone.
+        let sighting = match self.ledger.counts() {
+            true => self.sight(victim, node),
+            false => history(victim),
+        };
+        if self.ledger.wants_node_count() {
+            self.count_node(node);
+        }
+        let inode = sighting.place.as_ref().and_then(|place| place.inode);
+        let path = sighting.place.as_ref().filter(|_| inode.is_some()).map(|place| place.path.clone());
+        let told = self.ledger.name(sighting, time_since_boot());
+        if let Some(id) = path.and_then(|path| node.tree.find(&path)).map(Cgroup::id) {
+            self.take_counter(id, node);
+        }
+        self.book.take(told, node, &self.processes);
+    }
+
+    /// Looks at a victim and its cgroup. To be called before anything else: some milliseconds later it is gone.
+    fn sight(&mut self, victim: OomVictim, node: &mut Node) -> Sighting {
         let process = aftermath::victim_process(&victim, node);
-        let cgroup = self.cgroup_of(&victim, node);
-        self.place_wanted |= cgroup.is_none();
-        let id = cgroup.as_ref().or(victim.oom_group.as_ref()).and_then(|path| node.tree.look_up(path));
+        let found = self.cgroup_of(&victim, node);
+        let path = found.as_ref().map(|(path, _)| path);
+        let id = path.or(victim.oom_group.as_ref()).and_then(|path| node.tree.look_up(path));
         let first_process = match id {
             Some(id) if self.pids_are_global => aftermath::first_process(&victim, process, id, node),
             _ => FirstProcess::Unknown,
         };
-        let place = cgroup.map(|path| {
-            let inode = node.tree.find(&path).map(Cgroup::inode);
-            Place { path, inode }
+        let place = found.map(|(path, known)| {
+            // Another cgroup may have the path by now.
+            let there = node.tree.find(&path).map(Cgroup::inode);
+            Place { path, inode: there.filter(|there| known.is_none_or(|known| known == *there)) }
         });
-        let kill = self.ledger.name(victim, place, first_process, self.clock.elapsed());
-        if let Some(id) = id {
-            self.take_counter(id, node);
-        }
-        if let Some(kill) = kill {
-            self.report(kill, node);
-        }
+        Sighting { victim, place_certain: place.is_some(), place, first_process }
     }
 
-    /// The victim's cgroup: by the kernel's report; by the process table, where the rate limit swallowed that; or by the
-    /// cgroup that dies as a whole, if none is inside it.
-    fn cgroup_of(&self, victim: &OomVictim, node: &mut Node) -> Option<CgroupPath> {
+    /// The victim's cgroup, and its inode where that is known: by the kernel's report; by the process table, where the
+    /// rate limit swallowed that; by where its process was made or seen; or by the cgroup that dies as a whole, if none is
+    /// inside it.
+    fn cgroup_of(&self, victim: &OomVictim, node: &mut Node) -> Option<(CgroupPath, Option<CgroupInode>)> {
         if let Some(cgroup) = &victim.report.task_memcg {
-            return Some(cgroup.clone());
+            return Some((cgroup.clone(), None));
         }
         let listed = self.pids_are_global.then(|| node.memory_cgroup_of(victim.pid)).flatten();
         // v1 books a process that has ended to the root. v2 marks a cgroup that is gone. A cgroup outside of our namespace
@@ -249,40 +304,104 @@ impl KillWatch {
                 || cgroup.as_bytes().ends_with(b" (deleted)")
                 || cgroup.leaves_namespace()
         };
-        listed.filter(|cgroup| !useless(cgroup)).or_else(|| {
+        let listed = listed.filter(|cgroup| !useless(cgroup)).map(|cgroup| (cgroup, None));
+        listed.or_else(|| self.seen_in(victim)).or_else(|| {
             let dying = node.tree.look_up(victim.oom_group.as_ref()?)?;
-            node.tree.get(dying).filter(|cgroup| cgroup.children().is_empty()).map(|cgroup| cgroup.path().clone())
+            let childless = node.tree.get(dying).filter(|cgroup| cgroup.children().is_empty());
+            childless.map(|cgroup| (cgroup.path().clone(), Some(cgroup.inode())))
         })
     }
 
-    fn settle(&mut self, node: &mut Node) {
-        for kill in self.ledger.settle(self.clock.elapsed()) {
-            self.report(kill, node);
+    /// Where the victim's process was made, moved or seen.
+    fn seen_in(&self, victim: &OomVictim) -> Option<(CgroupPath, Option<CgroupInode>)> {
+        if let Some(TaskCgroup { path, inode }) = self.marks.cgroup_of(victim.pid) {
+            return Some((path.clone(), *inode));
+        }
+        let (inode, path, process) = self.processes.table.find(victim.pid)?;
+        // The pid may be another's by now.
+        (self.pids_are_global && process.name == victim.name).then(|| (path.clone(), Some(inode)))
+    }
+
+    /// Marks whoever has vanished from cgroups in which kills wait for a name.
+    fn mark_vanished(&mut self, node: &mut Node) {
+        if !self.pids_are_global {
+            return;
+        }
+        let now = time_since_boot();
+        for (inode, count) in self.ledger.nameless(now) {
+            for process in self.processes.likely_victims(inode, count, node) {
+                let Some((_, path, _)) = self.processes.table.find(process.id.pid) else { continue };
+                let place = Some(Place { path: path.clone(), inode: Some(inode) });
+                let victim = vanished(process.id.pid, process.name, now);
+                let first_process = FirstProcess::Unknown;
+                self.ledger.mark(
+                    Sighting { victim, place, place_certain: true, first_process },
+                    now.saturating_sub(Self::PATIENCE / 2),
+                );
+            }
         }
     }
 
-    fn report(&mut self, mut kill: Kill, node: &mut Node) {
-        if kill.first_process == FirstProcess::Unknown && self.pids_are_global {
-            // Nothing was known of its cgroup when the log named it, or the log named nobody.
-            kill.first_process = aftermath::first_process_later(&kill, node);
+    fn settle(&mut self, log_read: bool, node: &mut Node) {
+        if self.ledger.is_waiting() {
+            if self.swept.is_none_or(|swept| swept.elapsed() >= Self::SWEEP_PAUSE) {
+                self.swept = Some(Instant::now());
+                node.tree.refresh_kill_counters();
+                self.count_all(node);
+            }
+            self.mark_vanished(node);
+            // Last: what it counts beyond all others is told as a kill of which nothing else is known.
+            self.count_node(node);
+            let progress = Progress { log_read, scan_began: self.scan_began };
+            let told = self.ledger.settle(progress, time_since_boot());
+            self.book.take(told, node, &self.processes);
         }
-        let seen = match kill.first_process {
-            FirstProcess::Survived => &mut self.reported.invisible,
-            FirstProcess::Killed => &mut self.reported.visible,
-            FirstProcess::Unknown => &mut self.reported.unknown,
-        };
-        *seen += kill.count;
-        log::kill(&aftermath::report(kill, node), self.format);
+        self.save();
+    }
+
+    fn count_node(&mut self, node: &mut Node) {
+        if let Some(kills) = self.read_node_count(node) {
+            self.ledger.count_node(kills, time_since_boot());
+        }
+    }
+
+    fn read_node_count(&mut self, node: &mut Node) -> Option<u64> {
+        let mut problems = Problems::default();
+        let kills = self.node_counter.read(&mut problems);
+        node.problems.take(&problems);
+        kills
+    }
+
+    fn save(&mut self) {
+        let _ = self.ledger.take_change(self.book.take_unsaved());
     }
 }
 
-fn open_kmsg() -> Option<KmsgReader> {
-    match KmsgReader::open_at_end(Path::new("/dev/kmsg")) {
-        Ok(kmsg) => Some(kmsg),
-        Err(error) => {
-            tracing::warn!("kills are counted but victims can't be named: can't read /dev/kmsg: {error}");
-            None
-        }
+/// A kill from before counting began: nothing of it can be looked at any more.
+fn history(victim: OomVictim) -> Sighting {
+    let place = victim.report.task_memcg.clone().map(|path| Place { path, inode: None });
+    Sighting { victim, place_certain: place.is_some(), place, first_process: FirstProcess::Unknown }
+}
+
+/// A process that has vanished, in the form in which the log would tell of a victim.
+fn vanished(pid: u32, name: Vec<u8>, since_boot: Duration) -> OomVictim {
+    let none: Option<Bytes> = None;
+    OomVictim {
+        sequence: 0,
+        since_boot,
+        pid,
+        name,
+        uid: None,
+        total_vm: none,
+        anon_rss: none,
+        file_rss: none,
+        shmem_rss: none,
+        pgtables: none,
+        oom_score_adj: None,
+        scope: None,
+        oom_group: None,
+        repeat: false,
+        report: OomReport::default(),
     }
 }
 

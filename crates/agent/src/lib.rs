@@ -6,11 +6,15 @@
 mod aftermath;
 mod containers;
 mod http;
+mod kill_book;
+mod kill_log;
+mod kill_marks;
 mod kills;
 mod log;
 mod node;
 mod node_watch;
 mod problems;
+mod processes;
 mod shared;
 mod snapshot;
 
@@ -24,6 +28,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 pub use log::LogFormat;
+pub use processes::CommandLines;
 
 use crate::node_watch::NodeWatch;
 use crate::shared::Shared;
@@ -41,6 +46,10 @@ pub struct AgentOptions {
     pub roots: Roots,
     /// How many files of cgroups to keep open at most.
     pub open_files: usize,
+    /// Whether to use the kernel's tracepoints, where they are to be had.
+    pub trace: bool,
+    /// What to keep of the arguments of processes.
+    pub command_lines: CommandLines,
 }
 
 /// Runs the agent until SIGTERM or SIGINT.

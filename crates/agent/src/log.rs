@@ -2,9 +2,9 @@
 
 use std::io;
 
-use reprieve_judgement::Kill;
-use reprieve_readings::{Bytes, Limit, OomVictim};
-use reprieve_report::KillReport;
+use reprieve_judgement::{KillRecord, Victim};
+use reprieve_readings::{Bytes, Escaped, Limit};
+use reprieve_report::KillLine;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,25 +26,33 @@ pub(crate) fn start(format: LogFormat) {
 }
 
 /// Logs one kill in one line. In JSON its parts are fields beside the sentence; what is not known has no field.
-pub(crate) fn kill(report: &KillReport, format: LogFormat) {
+pub(crate) fn kill(record: &KillRecord, format: LogFormat) {
+    let line = KillLine(record);
     match format {
-        LogFormat::Text => tracing::warn!("{report}"),
-        LogFormat::Json => kill_with_fields(report),
+        LogFormat::Text => tracing::warn!("{line}"),
+        LogFormat::Json => kill_with_fields(record, line),
     }
 }
 
-fn kill_with_fields(report: &KillReport) {
-    let Kill { victim, count, cgroup, cgroup_certain, first_process } = &report.kill;
-    let owner = &report.owner;
-    let bytes = |amount: fn(&OomVictim) -> Option<Bytes>| victim.as_ref().and_then(amount).map(Bytes::get);
+fn kill_with_fields(record: &KillRecord, line: KillLine<'_>) {
+    let owner = record.owner();
+    let victim = record.victim.as_ref();
+    let trigger = record.trigger.as_ref();
+    let bytes = |amount: fn(&Victim) -> Option<Bytes>| victim.and_then(amount).map(Bytes::get);
+    let escaped = |text: &[u8]| Escaped(text).to_string();
     tracing::warn!(
         event = "oom_kill",
-        count,
-        pid = victim.as_ref().map(|victim| victim.pid),
-        name = report.name(),
-        uid = victim.as_ref().and_then(|victim| victim.uid),
-        cgroup = cgroup.as_ref().map(ToString::to_string),
-        cgroup_certain,
+        id = record.id.0,
+        boot_id = record.boot.to_string(),
+        count = record.count,
+        identity = record.identity.as_str(),
+        kind = record.kind.as_str(),
+        pid = victim.map(|victim| victim.pid),
+        name = victim.map(|victim| escaped(&victim.name)),
+        command_line = victim.and_then(|victim| victim.command_line.as_deref()).map(escaped),
+        uid = victim.and_then(|victim| victim.uid),
+        cgroup = record.cgroup.as_ref().map(ToString::to_string),
+        cgroup_certain = record.cgroup_certain,
         container_id = owner.container.as_ref().map(ToString::to_string),
         pod_uid = owner.pod.as_ref().map(ToString::to_string),
         qos_class = owner.qos.map(|qos| qos.as_str()),
@@ -54,15 +62,18 @@ fn kill_with_fields(report: &KillReport) {
         file_rss_bytes = bytes(|victim| victim.file_rss),
         shmem_rss_bytes = bytes(|victim| victim.shmem_rss),
         pgtables_bytes = bytes(|victim| victim.pgtables),
-        oom_score_adj = victim.as_ref().and_then(|victim| victim.oom_score_adj),
-        scope = report.scope(),
-        limited_cgroup = report.limited_cgroup.as_ref().map(ToString::to_string),
-        limit_bytes = report.limit.and_then(Limit::bytes).map(Bytes::get),
-        usage_bytes = report.usage.map(Bytes::get),
-        usage_after_bytes = report.usage_after.map(Bytes::get),
-        first_process = first_process.as_str(),
-        visibility = report.visibility(),
-        kernel_time_seconds = victim.as_ref().map(|victim| victim.since_boot.as_secs_f64()),
-        "{report}"
+        oom_score_adj = victim.and_then(|victim| victim.oom_score_adj),
+        scope = record.kind.scope(),
+        whole_cgroup = record.whole_cgroup.as_ref().map(ToString::to_string),
+        limited_cgroup = record.limited_cgroup.as_ref().map(ToString::to_string),
+        limit_bytes = record.limit.and_then(Limit::bytes).map(Bytes::get),
+        usage_bytes = record.usage.map(Bytes::get),
+        usage_after_bytes = record.usage_after.map(Bytes::get),
+        trigger_name = trigger.map(|trigger| escaped(&trigger.name)),
+        trigger_pid = trigger.and_then(|trigger| trigger.pid),
+        first_process = record.first_process.as_str(),
+        visibility = record.visibility().as_str(),
+        kernel_time_seconds = record.sequence.map(|_| record.since_boot.as_secs_f64()),
+        "{line}"
     );
 }

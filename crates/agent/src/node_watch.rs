@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use reprieve_linux::{
     CgroupTree, DescriptorBudget, MemoryController, NodeReading, Problems, ScanSummary, raise_descriptor_limit,
-    read_node,
+    read_node, time_since_boot,
 };
 use reprieve_readings::Escaped;
 use reprieve_report::{NodeFigures, Snapshot};
@@ -48,9 +48,9 @@ impl NodeWatch {
         tracing::info!(%directory, version = ?controller.version, "found memory cgroups");
         let tree = CgroupTree::open(&controller, DescriptorBudget::new(options.open_files))
             .context("can't open the memory cgroups")?;
-        let node = Node { roots: options.roots.clone(), tree, known: KnownCgroups::default(), problems: named };
+        let mut node = Node { roots: options.roots.clone(), tree, known: KnownCgroups::default(), problems: named };
         // Before the first scan, so that no kill falls between what was counted then and what is listened to.
-        let kills = KillWatch::open(&node, options.log_format);
+        let kills = KillWatch::open(&mut node, options);
         Ok(NodeWatch { interval: options.interval, node, kills, shared, scans: 0 })
     }
 
@@ -66,13 +66,14 @@ impl NodeWatch {
 
     fn scan(&mut self) {
         let started = Instant::now();
+        let began = time_since_boot();
         let summary = loop {
             match self.node.tree.scan_step(Self::STEP) {
                 Some(summary) => break summary,
                 None => self.kills.take(&mut self.node),
             }
         };
-        self.take_scan(&summary);
+        self.take_scan(&summary, began);
         let mut problems = Problems::default();
         let reading = read_node(&self.node.roots, &mut problems);
         self.node.problems.take(&problems);
@@ -80,7 +81,7 @@ impl NodeWatch {
         self.publish(&reading, started.elapsed());
     }
 
-    fn take_scan(&mut self, summary: &ScanSummary) {
+    fn take_scan(&mut self, summary: &ScanSummary, began: Duration) {
         self.node.problems.take(&summary.problems);
         for (id, _) in &summary.removed {
             self.node.known.forget(*id);
@@ -88,7 +89,7 @@ impl NodeWatch {
         let mut problems = Problems::default();
         self.node.known.learn(&self.node.tree, &self.node.roots, &mut problems);
         self.node.problems.take(&problems);
-        self.kills.take_scan(summary, &mut self.node);
+        self.kills.take_scan(summary, began, &mut self.node);
     }
 
     fn publish(&self, reading: &NodeReading, took: Duration) {
@@ -111,11 +112,11 @@ impl NodeWatch {
         });
     }
 
-    /// Listens for kills until it is time for the next scan.
+    /// Listens for kills until it is time for the next scan, or kills want one.
     fn listen_until(&mut self, end: Instant) {
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || self.kills.wants_scan() {
                 return;
             }
             let wait = self.kills.patience().map_or(left, |patience| patience.min(left));

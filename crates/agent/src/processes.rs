@@ -33,7 +33,8 @@ impl Processes {
     const FIRST_SCANS: u64 = 3;
 
     pub(crate) fn new(roots: &Roots, keep: CommandLines) -> Self {
-        let command_lines = (keep != CommandLines::Off).then(|| CommandLineReader::start(roots.clone(), keep)).flatten();
+        let command_lines =
+            (keep != CommandLines::Off).then(|| CommandLineReader::start(roots.clone(), keep)).flatten();
         Processes { table: ProcessTable::default(), command_lines, scans: 0 }
     }
 
@@ -83,7 +84,9 @@ impl Processes {
         let Some(pids) = problems.keep(cgroup.processes()) else { return };
         let mut seen = Vec::with_capacity(pids.len());
         for pid in pids {
-            let Some(stat) = problems.keep(process_stat(roots, pid)).flatten().filter(|stat| !stat.ended) else { continue };
+            let Some(stat) = problems.keep(process_stat(roots, pid)).flatten().filter(|stat| !stat.ended) else {
+                continue;
+            };
             let known = self.table.find(pid).filter(|(.., process)| process.id == stat.id);
             let is_new = known.is_none_or(|(.., process)| process.command_line.is_none());
             if let Some(reader) = self.command_lines.as_ref().filter(|_| is_new) {

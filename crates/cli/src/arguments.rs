@@ -84,6 +84,12 @@ pub(crate) struct AgentArguments {
     /// Cgroup files to keep open at most; each costs 4 KiB of kernel memory
     #[arg(long, value_name = "COUNT", default_value_t = 8192)]
     pub(crate) open_files: usize,
+    /// What to keep of victims' arguments, which may hold secrets
+    #[arg(long, value_name = "WHAT", default_value = "full")]
+    pub(crate) command_lines: CommandLines,
+    /// Do without the kernel's tracepoints
+    #[arg(long)]
+    pub(crate) no_trace: bool,
     #[command(flatten)]
     pub(crate) roots: RootArguments,
 }
@@ -111,6 +117,14 @@ pub(crate) struct RootArguments {
 pub(crate) enum LogFormat {
     Text,
     Json,
+}
+
+/// What to keep of a process's arguments.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum CommandLines {
+    Full,
+    Program,
+    Off,
 }
 
 impl Arguments {

@@ -54,7 +54,7 @@ pub struct Place {
 pub enum Told {
     /// A kill; where its number was told before, it takes the place of that one.
     Kill(Box<Kill>),
-    /// The kernel counted the victim of this record once more.
+    /// The kernel counted the victim of this record once more, and named it: if that was only likely, it is sure now.
     CountedAgain(KillId),
     /// One of the kills that this record tells by their number is told by name now.
     OneFewer(KillId),

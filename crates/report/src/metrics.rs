@@ -14,6 +14,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
+use reprieve_judgement::Visibility;
 use reprieve_readings::{Bytes, CgroupPath, Owner};
 
 use crate::prometheus_text;
@@ -109,6 +110,17 @@ pub struct KillCounts {
     pub invisible: u64,
     /// It could not be told.
     pub unknown: u64,
+}
+
+impl KillCounts {
+    /// The count of the kills that are so visible.
+    pub fn of(&mut self, visibility: Visibility) -> &mut u64 {
+        match visibility {
+            Visibility::Visible => &mut self.visible,
+            Visibility::Invisible => &mut self.invisible,
+            Visibility::Unknown => &mut self.unknown,
+        }
+    }
 }
 
 /// The two formats that Prometheus asks for.

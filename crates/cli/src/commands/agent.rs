@@ -4,7 +4,7 @@ use anyhow::Result;
 use reprieve_agent::AgentOptions;
 use reprieve_linux::Roots;
 
-use crate::arguments::{AgentArguments, LogFormat};
+use crate::arguments::{AgentArguments, CommandLines, LogFormat};
 
 pub(crate) fn run(arguments: AgentArguments) -> Result<()> {
     reprieve_agent::run(&AgentOptions {
@@ -16,5 +16,11 @@ pub(crate) fn run(arguments: AgentArguments) -> Result<()> {
         },
         roots: Roots::from(&arguments.roots),
         open_files: arguments.open_files,
+        trace: !arguments.no_trace,
+        command_lines: match arguments.command_lines {
+            CommandLines::Full => reprieve_agent::CommandLines::Full,
+            CommandLines::Program => reprieve_agent::CommandLines::Program,
+            CommandLines::Off => reprieve_agent::CommandLines::Off,
+        },
     })
 }

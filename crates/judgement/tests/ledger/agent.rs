@@ -177,7 +177,7 @@ impl Agent {
                 Told::Kill(kill) => record(*kill),
                 Told::CountedAgain(id) => {
                     let old = self.disk.records[&id].clone();
-                    KillRecord { repeats: old.repeats + 1, ..old }
+                    KillRecord { repeats: old.repeats + 1, identity: Identity::Exact, ..old }
                 }
                 Told::OneFewer(id) => {
                     let old = self.disk.records[&id].clone();
