@@ -13,6 +13,7 @@ mod population;
 mod program;
 mod scan;
 mod statistics;
+mod storm;
 mod table;
 
 use std::io::Write;
@@ -46,6 +47,8 @@ enum Section {
     Look(container::worker::Options),
     /// Time from the kernel's record of a kill to the agent's log line
     Kills(kills::Options),
+    /// Many kills at once, and who accounts for all of them
+    Storm(storm::Options),
     /// Reads all cgroups below a directory whenever it is told to (used by `scan`)
     #[command(hide = true)]
     Read(scan::worker::Options),
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Section::Explain(options) => explain::run(&options),
         Section::Look(options) => container::worker::run(&options),
         Section::Kills(options) => kills::run(&options),
+        Section::Storm(options) => storm::run(&options),
         Section::Read(options) => scan::worker::run(&options),
         Section::RemoveWhenOrphaned { directory } => place::remove_when_orphaned(&directory),
     };

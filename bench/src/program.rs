@@ -1,5 +1,6 @@
 //! Starting the programs that are measured: servers that say on stderr where they listen.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -27,9 +28,11 @@ pub(crate) struct Answer {
     pub(crate) latency: Duration,
 }
 
-/// Starts `reprieve agent`, with its defaults but for the port, in a cgroup; waits until its first scan is done.
-pub(crate) fn start_agent(program: &Path, cgroup: &Path) -> Result<Server> {
-    let agent = Server::start(command_in(cgroup, program).args(["agent", "--listen", "127.0.0.1:0"]))
+/// Starts `reprieve agent` in a cgroup, with its defaults but for the port and `arguments`; waits until its first scan is
+/// done.
+pub(crate) fn start_agent(program: &Path, cgroup: &Path, arguments: &[&OsStr]) -> Result<Server> {
+    let mut command = command_in(cgroup, program);
+    let agent = Server::start(command.args(["agent", "--listen", "127.0.0.1:0"]).args(arguments))
         .with_context(|| format!("{} agent", program.display()))?;
     let ready = || get(agent.address, "/readyz", "").ok().filter(|answer| answer.status() == Some("200")).map(|_| ());
     wait_for(Duration::from_secs(60), ready).context("the agent did not get ready within a minute")?;
@@ -59,6 +62,13 @@ impl Server {
         self.process.id()
     }
 
+    /// Ends it as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
     /// The rest of its log, for whoever asks first. Somebody must read it, or the server stops when the pipe is full.
     pub(crate) fn take_log(&mut self) -> Result<BufReader<ChildStderr>> {
         self.log.take().context("the log was taken before")
@@ -74,9 +84,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.kill();
     }
 }
 

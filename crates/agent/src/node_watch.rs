@@ -101,6 +101,7 @@ impl NodeWatch {
                 free: meminfo.free,
                 available: meminfo.available,
                 oom_kills: reading.oom_kills,
+                pressure: reading.pressure,
                 reported: self.kills.reported(),
                 scan_seconds: took.as_secs_f64(),
                 scans: self.scans,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use reprieve_judgement::judge_within;
 use reprieve_linux::{CgroupId, CgroupTree, NodeReading};
 use reprieve_readings::{Bytes, Meminfo, NodeMemory};
-use reprieve_report::CgroupFigures;
+use reprieve_report::{CgroupFigures, Trouble};
 
 use crate::containers::KnownCgroups;
 
@@ -36,6 +36,7 @@ pub(crate) fn cgroup_figures(tree: &CgroupTree, known: &KnownCgroups, node: &Nod
             reclaimable: memory.stat.and_then(|stat| stat.reclaimable()),
             available: left,
             oom_kills: memory.oom_kills(),
+            trouble: Trouble::of(memory),
         });
     }
     all

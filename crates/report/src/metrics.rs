@@ -15,9 +15,13 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use reprieve_judgement::Visibility;
-use reprieve_readings::{Bytes, CgroupPath, Owner};
+use reprieve_readings::{Bytes, CgroupPath, Owner, Pressure};
 
 use crate::prometheus_text;
+
+mod trouble;
+
+pub use trouble::Trouble;
 
 /// Everything that one answer of `/metrics` tells.
 #[derive(Debug, Default)]
@@ -45,6 +49,8 @@ pub struct CgroupFigures {
     pub available: Option<Bytes>,
     /// Its own processes killed by an OOM killer, since it was made.
     pub oom_kills: Option<u64>,
+    /// What comes before a kill.
+    pub trouble: Trouble,
 }
 
 /// What tells one cgroup from the others. Everything is text that may stand in a label.
@@ -85,6 +91,8 @@ pub struct NodeFigures {
     pub available: Option<Bytes>,
     /// Processes killed by the OOM killer since boot, by the kernel's count.
     pub oom_kills: Option<u64>,
+    /// How long tasks of the machine waited for memory.
+    pub pressure: Option<Pressure>,
     /// Kills that the agent has reported since it started.
     pub reported: KillCounts,
     /// How long the last scan took, in seconds.
@@ -162,6 +170,8 @@ pub fn expose(snapshot: &Arc<Snapshot>, format: ExpositionFormat) -> Result<Stri
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         encode_cgroups(&self.cgroups, &mut encoder)?;
+        trouble::encode_cgroups(&self.cgroups, &mut encoder)?;
+        trouble::encode_node(self.node.pressure.as_ref(), &mut encoder)?;
         encode_node(&self.node, &mut encoder)
     }
 }

@@ -179,7 +179,9 @@ impl KillLedger {
         if self.position.is_done(victim.sequence) {
             return Vec::new();
         }
-        self.marked.retain(|marked| marked.victim.pid != victim.pid);
+        let is_other = |named: &Named| named.identity != Identity::Likely || named.victim.pid != victim.pid;
+        self.marked.retain(is_other);
+        self.unplaced.retain(is_other);
         if victim.repeat
             && let Some(told) = self.count_again(&victim, place.as_ref())
         {

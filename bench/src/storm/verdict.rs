@@ -1,0 +1,123 @@
+//! The tables: what was killed, and what each source told of it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use reprieve_readings::CgroupVersion;
+
+use super::Options;
+use super::containers::Victim;
+use super::disturbance::Disturbed;
+use super::ledger::{Ledger, Record};
+use super::peer::Lines;
+use crate::program::get;
+use crate::table::Table;
+
+/// All that is known of a storm.
+pub(crate) struct Verdict {
+    pub(crate) victims: Vec<Victim>,
+    pub(crate) took: Duration,
+    /// By how much the machine's count rose.
+    pub(crate) rise: u64,
+    /// By how much the ledger's did.
+    pub(crate) counted: u64,
+    pub(crate) ledger: Ledger,
+    pub(crate) lines: Lines,
+    pub(crate) disturbed: Disturbed,
+}
+
+/// How well the victims of some part of the storm were told.
+#[derive(Default)]
+struct Told {
+    victims: usize,
+    exact: usize,
+    likely: usize,
+    placed: usize,
+    certain: usize,
+    wrong: usize,
+    more_than_once: usize,
+    killed_line: usize,
+    summary_line: usize,
+}
+
+impl Verdict {
+    pub(crate) fn print(&self, options: &Options, version: CgroupVersion) -> Result<()> {
+        let mut records: HashMap<u32, Vec<&Record>> = HashMap::new();
+        for record in self.ledger.0.iter().filter(|record| !record.history) {
+            if let Some(pid) = record.pid {
+                records.entry(pid).or_default().push(record);
+            }
+        }
+        let (from, to) = self.disturbed.overrun;
+        let is_lost = |victim: &&Victim| (from..=to).contains(&victim.at);
+        let lost = self.told(self.victims.iter().filter(is_lost), &records);
+        let read = self.told(self.victims.iter().filter(|victim| !is_lost(victim)), &records);
+
+        let mut table = Table::new(&["what was told", "log read", "log overwritten"]);
+        let mut row = |what: &str, count: fn(&Told) -> usize| {
+            let cell = |told: &Told| format!("{} ({:.1} %)", count(told), percent(count(told), told.victims));
+            table.row(vec![what.to_owned(), cell(&read), cell(&lost)]);
+        };
+        row("killed", |told| told.victims);
+        row("reprieve: the process", |told| told.exact + told.likely);
+        row("… of these only likely", |told| told.likely);
+        row("reprieve: the process in its cgroup", |told| told.placed);
+        row("… of these certainly", |told| told.certain);
+        row("reprieve: in a wrong cgroup, and certainly", |told| told.wrong);
+        row("reprieve: told more than once", |told| told.more_than_once);
+        row("dmesg: the process (`Killed process`)", |told| told.killed_line);
+        row("dmesg: the process in its cgroup (`oom-kill:`)", |told| told.summary_line);
+        let title = format!("A storm: {} kills over {} containers", self.victims.len(), options.cgroups);
+        crate::print_section(&title, &table, &self.notes(version)?)
+    }
+
+    fn told<'a>(&self, victims: impl Iterator<Item = &'a Victim>, records: &HashMap<u32, Vec<&Record>>) -> Told {
+        let mut told = Told::default();
+        for victim in victims {
+            told.victims += 1;
+            told.killed_line += usize::from(self.lines.killed.contains(&victim.pid));
+            told.summary_line += usize::from(self.lines.summary.contains(&victim.pid));
+            let Some([record, again @ ..]) = records.get(&victim.pid).map(Vec::as_slice) else { continue };
+            told.more_than_once += usize::from(!again.is_empty());
+            told.exact += usize::from(record.identity == "exact");
+            told.likely += usize::from(record.identity == "likely");
+            let is_right = record.cgroup.as_ref() == Some(&victim.cgroup);
+            told.placed += usize::from(is_right);
+            told.certain += usize::from(is_right && record.cgroup_certain);
+            told.wrong += usize::from(!is_right && record.cgroup_certain);
+        }
+        told
+    }
+
+    fn notes(&self, version: CgroupVersion) -> Result<Vec<String>> {
+        let interface = match version {
+            CgroupVersion::V1 => "cgroup v1",
+            CgroupVersion::V2 => "cgroup v2",
+        };
+        let agent = &self.disturbed.agent;
+        let metrics = String::from_utf8_lossy(&get(agent.address(), "/metrics", "")?.text).into_owned();
+        let durable = metrics.lines().find_map(|line| line.strip_prefix("reprieve_ledger_durable_median_seconds "));
+        let durable = durable.and_then(|seconds| seconds.parse::<f64>().ok());
+        Ok(vec![
+            format!(
+                "{interface}: the storm took {:.1} s. The machine's count rose by {}, the ledger's by {}. The agent was \
+                 killed {} times, and once stopped while the log was overwritten.",
+                self.took.as_secs_f64(),
+                self.rise,
+                self.counted,
+                self.disturbed.restarts
+            ),
+            format!(
+                "The agent's resident memory was {:.1} MiB at most; from telling a kill to its durable record it took {} \
+                 (median of the last run).",
+                agent.peak_kib()? as f64 / 1024.0,
+                durable.map_or("an unknown time".into(), |seconds| format!("{:.1} ms", seconds * 1e3))
+            ),
+        ])
+    }
+}
+
+fn percent(part: usize, whole: usize) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
+}
