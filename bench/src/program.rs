@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use reprieve_lab::wait_for;
+use tempfile::TempDir;
 
 use crate::place::command_in;
 
@@ -17,6 +18,8 @@ pub(crate) struct Server {
     log: Option<BufReader<ChildStderr>>,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    // Where it keeps its state, if it does: gone with it.
+    state: Option<TempDir>,
 }
 
 /// An answer to a GET, and how long it took from the connection to its last byte.
@@ -29,10 +32,13 @@ pub(crate) struct Answer {
 
 /// Starts `reprieve agent`, with its defaults but for the port, in a cgroup; waits until its first scan is done.
 pub(crate) fn start_agent(program: &Path, cgroup: &Path) -> Result<Server> {
-    let agent = Server::start(command_in(cgroup, program).args(["agent", "--listen", "127.0.0.1:0"]))
-        .with_context(|| format!("{} agent", program.display()))?;
+    let state = tempfile::tempdir().context("no directory for the agent's state")?;
+    let mut command = command_in(cgroup, program);
+    command.args(["agent", "--listen", "127.0.0.1:0", "--state-dir"]).arg(state.path());
+    let mut agent = Server::start(&mut command).with_context(|| format!("{} agent", program.display()))?;
     let ready = || get(agent.address, "/readyz", "").ok().filter(|answer| answer.status() == Some("200")).map(|_| ());
     wait_for(Duration::from_secs(60), ready).context("the agent did not get ready within a minute")?;
+    agent.state = Some(state);
     Ok(agent)
 }
 
@@ -48,7 +54,7 @@ impl Server {
             let read = log.read_line(&mut line).context("the program's log could not be read")?;
             ensure!(read > 0, "the program ended before it said where it listens; it said: {said}");
             if let Some(address) = parse_address(&line) {
-                return Ok(Server { process, log: Some(log), address });
+                return Ok(Server { process, log: Some(log), address, state: None });
             }
             said.push_str(&line);
         }

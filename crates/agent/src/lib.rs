@@ -6,6 +6,8 @@
 mod aftermath;
 mod containers;
 mod http;
+#[allow(dead_code)]
+mod journal;
 mod kills;
 mod log;
 mod node;
@@ -15,6 +17,7 @@ mod shared;
 mod snapshot;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -24,7 +27,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 pub use log::LogFormat;
+pub use reprieve_store::Retention;
 
+use crate::journal::Journal;
 use crate::node_watch::NodeWatch;
 use crate::shared::Shared;
 
@@ -41,7 +46,14 @@ pub struct AgentOptions {
     pub roots: Roots,
     /// How many files of cgroups to keep open at most.
     pub open_files: usize,
+    /// Where to keep kills over restarts; `None` where there is no place for them.
+    pub state_directory: Option<PathBuf>,
+    /// How long to keep kills, and how many.
+    pub retention: Retention,
 }
+
+/// How long to wait at the end for a disk to take what has been told.
+const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// Runs the agent until SIGTERM or SIGINT.
 ///
@@ -50,9 +62,10 @@ pub struct AgentOptions {
 pub fn run(options: &AgentOptions) -> Result<()> {
     log::start(options.log_format);
     let shared = Shared::new(options.interval);
+    let (journal, _saved) = Journal::open(options.state_directory.clone(), options.retention);
     let watch = NodeWatch::open(options, shared.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start")?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let listener = TcpListener::bind(options.listen)
             .await
             .with_context(|| format!("can't listen on {}; choose another address with --listen", options.listen))?;
@@ -67,7 +80,11 @@ pub fn run(options: &AgentOptions) -> Result<()> {
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
         }
-    })
+    });
+    if !journal.flush(LAST_WRITE) {
+        tracing::warn!("the last kills told could not be stored");
+    }
+    ended
 }
 
 /// Starts the watch's thread. The answer resolves if it ever ends, which it should not.

@@ -6,7 +6,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::backend::Overlay;
 use crate::error::StoreError;
 use crate::place::path_in;
 use crate::reader::{Reader, Shared};
@@ -36,9 +35,8 @@ pub fn open_read_only(directory: &Path) -> Result<Reader, StoreError> {
         Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { path }),
         Err(TryLockError::Error(error)) => return Err(StoreError::io(&path, error)),
     }
-    let overlay = Overlay::new(file).map_err(|error| StoreError::io(&path, error))?;
-    let database = tables::open_backend(overlay).map_err(|error| StoreError::inside(&path, error))?;
-    Ok(Reader::new(Arc::new(Shared::new(path, database))))
+    let database = tables::open_overlay(file).map_err(|error| StoreError::inside(&path, error))?;
+    Ok(Reader::new(Arc::new(Shared::to_read(path, database))))
 }
 
 fn open_file(path: &Path) -> std::io::Result<File> {

@@ -1,7 +1,7 @@
 //! Pages of kills, oldest first, read beside the one that writes.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use redb::{Database, ReadableDatabase};
 use reprieve_judgement::{KillId, KillRecord};
@@ -10,35 +10,58 @@ use crate::encoding::decode_kill;
 use crate::error::{Inside, StoreError};
 use crate::tables::KILLS;
 
-/// The open database. It is closed after an error, and opened again by the next write.
+/// The open database. After a failed write it is open for reading, and opened again by the next write.
 #[derive(Debug)]
 pub(crate) struct Shared {
     path: PathBuf,
-    database: RwLock<Option<Database>>,
+    database: RwLock<Access>,
+}
+
+#[derive(Debug)]
+enum Access {
+    Closed,
+    ToRead(Database),
+    ToWrite(Database),
 }
 
 impl Shared {
-    pub(crate) fn new(path: PathBuf, database: Database) -> Self {
-        Shared { path, database: RwLock::new(Some(database)) }
+    pub(crate) fn to_write(path: PathBuf, database: Database) -> Self {
+        Shared { path, database: RwLock::new(Access::ToWrite(database)) }
+    }
+
+    pub(crate) fn to_read(path: PathBuf, database: Database) -> Self {
+        Shared { path, database: RwLock::new(Access::ToRead(database)) }
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.database.read().unwrap_or_else(PoisonError::into_inner).is_some()
+        matches!(&*self.access(), Access::ToWrite(_))
     }
 
     pub(crate) fn open(&self, database: Database) {
-        *self.database.write().unwrap_or_else(PoisonError::into_inner) = Some(database);
+        self.set(Access::ToWrite(database));
+    }
+
+    pub(crate) fn open_for_reading(&self, database: Database) {
+        self.set(Access::ToRead(database));
     }
 
     pub(crate) fn close(&self) {
-        *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.set(Access::Closed);
     }
 
     pub(crate) fn with<T>(&self, use_it: impl FnOnce(&Database) -> Result<T, Inside>) -> Result<T, Inside> {
-        match &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
-            Some(database) => use_it(database),
-            None => Err(Inside::Redb(redb::Error::DatabaseClosed)),
+        match &*self.access() {
+            Access::ToRead(database) | Access::ToWrite(database) => use_it(database),
+            Access::Closed => Err(Inside::Redb(redb::Error::DatabaseClosed)),
         }
+    }
+
+    fn access(&self) -> RwLockReadGuard<'_, Access> {
+        self.database.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, access: Access) {
+        *self.database.write().unwrap_or_else(PoisonError::into_inner) = access;
     }
 }
 
@@ -67,7 +90,7 @@ impl Reader {
     /// The kills with a number above `after`, `most` of them at most.
     ///
     /// # Errors
-    /// See [`StoreError`]; in the time between a failed write and the next, the store can't be read either.
+    /// See [`StoreError`].
     pub fn page(&self, after: KillId, most: usize) -> Result<Page, StoreError> {
         self.shared.with(|database| read_page(database, after, most)).map_err(|error| match error {
             Inside::Redb(redb::Error::DatabaseClosed) => StoreError::Gone { path: self.shared.path.clone() },

@@ -14,7 +14,7 @@ use crate::encoding::{decode_kill, decode_state, encode_kill, encode_state};
 use crate::error::{Inside, StoreError};
 use crate::place::{self, MovedAside, Opening};
 use crate::reader::{Reader, Shared};
-use crate::tables::{COUNTERS, KILL_BYTES, KILLS, LEDGER, META, STATE, load, size_of};
+use crate::tables::{self, COUNTERS, KILL_BYTES, KILLS, LEDGER, META, STATE, load, size_of};
 
 /// How long kills are kept, and how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Store {
     pub fn open(directory: &Path, retention: &Retention) -> Result<Opened, StoreError> {
         let Opening { path, file, database, moved } = place::open(directory)?;
         let saved = load(&database).map_err(|error| StoreError::inside(&path, error))?;
-        let shared = Arc::new(Shared::new(path.clone(), database));
+        let shared = Arc::new(Shared::to_write(path.clone(), database));
         Ok(Opened { store: Store { path, file, retention: *retention, shared }, saved, moved })
     }
 
@@ -120,13 +120,24 @@ impl Store {
             return Err(StoreError::Gone { path: self.path.clone() });
         }
         if !self.shared.is_open() {
-            self.shared.open(place::open_database(&self.file, &self.path)?);
+            // The one for reading is closed first, so that there are never two.
+            self.shared.close();
+            let database = place::open_database(&self.file, &self.path);
+            self.shared.open(database.inspect_err(|_| self.open_for_reading())?);
         }
         let written = self.shared.with(|database| commit(database, change));
         written.map_err(|error| {
             self.shared.close();
+            self.open_for_reading();
             StoreError::inside(&self.path, error)
         })
+    }
+
+    /// Until the next write it can still be read, whatever keeps the disk from being written.
+    fn open_for_reading(&self) {
+        if let Ok(database) = self.file.try_clone().map_err(Inside::from).and_then(tables::open_overlay) {
+            self.shared.open_for_reading(database);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition}
 use reprieve_judgement::SavedLedger;
 use reprieve_readings::CgroupInode;
 
-use crate::backend::Direct;
+use crate::backend::{Direct, Overlay};
 use crate::encoding::{decode_state, encode_state};
 use crate::error::Inside;
 
@@ -41,8 +41,12 @@ pub(crate) fn open(file: File) -> Result<Database, Inside> {
     open_backend(Direct(file))
 }
 
-/// Opens the database behind a backend. Every page is checked.
-pub(crate) fn open_backend(backend: impl StorageBackend) -> Result<Database, Inside> {
+/// Opens the database in a file that stays as it is. Every page is checked.
+pub(crate) fn open_overlay(file: File) -> Result<Database, Inside> {
+    open_backend(Overlay::new(file)?)
+}
+
+fn open_backend(backend: impl StorageBackend) -> Result<Database, Inside> {
     let opened = catch_unwind(AssertUnwindSafe(|| {
         let mut builder = Builder::new();
         builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);

@@ -1,5 +1,5 @@
 //! What stands in the store's place and is none is moved aside, never deleted, never overwritten.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 mod common;
 

@@ -63,6 +63,7 @@ fn a_full_disk_is_told_and_nothing_is_lost() {
     assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
     let text = error.to_string();
     assert!(text.contains("kills.redb: No space left on device (os error 28): make room there"), "{text}");
+    assert_eq!(ids(&opened.store.reader()), (1..=applied).collect::<Vec<_>>(), "it can still be read");
     for _ in 0..3 {
         // It may fit by now: what failed has left pages free.
         match opened.store.apply(&[told(applied + 1)]) {

@@ -1,7 +1,7 @@
 //! `reprieve agent`.
 
 use anyhow::Result;
-use reprieve_agent::AgentOptions;
+use reprieve_agent::{AgentOptions, Retention};
 use reprieve_linux::Roots;
 
 use crate::arguments::{AgentArguments, LogFormat};
@@ -16,5 +16,7 @@ pub(crate) fn run(arguments: AgentArguments) -> Result<()> {
         },
         roots: Roots::from(&arguments.roots),
         open_files: arguments.open_files,
+        state_directory: arguments.state.directory(),
+        retention: Retention { age: arguments.keep_kills, size: arguments.keep_kills_size },
     })
 }
