@@ -1,6 +1,5 @@
 //! Starting the programs that are measured: servers that say on stderr where they listen.
 
-use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use reprieve_lab::wait_for;
+use tempfile::TempDir;
 
 use crate::place::command_in;
 
@@ -18,6 +18,8 @@ pub(crate) struct Server {
     log: Option<BufReader<ChildStderr>>,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    // Where it keeps its state, if it does: gone with it.
+    state: Option<TempDir>,
 }
 
 /// An answer to a GET, and how long it took from the connection to its last byte.
@@ -28,14 +30,17 @@ pub(crate) struct Answer {
     pub(crate) latency: Duration,
 }
 
-/// Starts `reprieve agent` in a cgroup, with its defaults but for the port and `arguments`; waits until its first scan is
-/// done.
-pub(crate) fn start_agent(program: &Path, cgroup: &Path, arguments: &[&OsStr]) -> Result<Server> {
+/// Starts `reprieve agent` in a cgroup, with its defaults but for the port and the directory of its state; waits until its
+/// first scan is done. Without a directory it gets one of its own, that goes with it.
+pub(crate) fn start_agent(program: &Path, cgroup: &Path, state: Option<&Path>) -> Result<Server> {
+    let own = state.is_none().then(tempfile::tempdir).transpose().context("no directory for the agent's state")?;
+    let state = state.or(own.as_ref().map(tempfile::TempDir::path)).context("no directory for the agent's state")?;
     let mut command = command_in(cgroup, program);
-    let agent = Server::start(command.args(["agent", "--listen", "127.0.0.1:0"]).args(arguments))
-        .with_context(|| format!("{} agent", program.display()))?;
+    command.args(["agent", "--listen", "127.0.0.1:0", "--state-dir"]).arg(state);
+    let mut agent = Server::start(&mut command).with_context(|| format!("{} agent", program.display()))?;
     let ready = || get(agent.address, "/readyz", "").ok().filter(|answer| answer.status() == Some("200")).map(|_| ());
     wait_for(Duration::from_secs(60), ready).context("the agent did not get ready within a minute")?;
+    agent.state = own;
     Ok(agent)
 }
 
@@ -51,7 +56,7 @@ impl Server {
             let read = log.read_line(&mut line).context("the program's log could not be read")?;
             ensure!(read > 0, "the program ended before it said where it listens; it said: {said}");
             if let Some(address) = parse_address(&line) {
-                return Ok(Server { process, log: Some(log), address });
+                return Ok(Server { process, log: Some(log), address, state: None });
             }
             said.push_str(&line);
         }

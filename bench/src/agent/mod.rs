@@ -88,7 +88,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 fn start_ours(place: &Place, options: &Options, cgroups: usize) -> Result<Subject> {
     let cgroup = place.cgroup("agent")?;
-    let mut server = start_agent(&options.program, &cgroup, &[])?;
+    let mut server = start_agent(&options.program, &cgroup, None)?;
     server.drain_log()?;
     Ok(Subject { heading: format!("at {cgroups}"), server, cgroup, formats: &[TEXT, OPEN_METRICS] })
 }

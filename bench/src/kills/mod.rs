@@ -63,7 +63,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     populate(&place, "others", options.cgroups)?;
     let mut containers: Vec<Container> =
         (0..CONTAINERS).map(|number| Container::start(&place, "victims", number)).collect::<Result<_>>()?;
-    let mut agent = start_agent(&options.program, &place.cgroup("agent")?, &[])?;
+    let mut agent = start_agent(&options.program, &place.cgroup("agent")?, None)?;
     let agent_lines = listen_to(agent.take_log()?, parse_agent_line);
     let (dmesg, dmesg_lines) = start_dmesg(&place)?;
     let records = listen_to_kernel()?;

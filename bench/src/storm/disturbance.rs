@@ -78,7 +78,7 @@ impl AgentUnderFire {
 }
 
 fn start(program: &Path, state: &Path, cgroup: &Path) -> Result<Server> {
-    let mut server = start_agent(program, cgroup, &["--state-dir".as_ref(), state.as_os_str()])?;
+    let mut server = start_agent(program, cgroup, Some(state))?;
     server.drain_log()?;
     Ok(server)
 }

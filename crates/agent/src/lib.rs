@@ -9,6 +9,8 @@ mod http;
 mod kill_book;
 mod kill_log;
 mod kill_marks;
+#[allow(dead_code)]
+mod journal;
 mod kills;
 mod log;
 mod node;
@@ -19,6 +21,7 @@ mod shared;
 mod snapshot;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -29,7 +32,9 @@ use tokio::sync::oneshot;
 
 pub use log::LogFormat;
 pub use processes::CommandLines;
+pub use reprieve_store::Retention;
 
+use crate::journal::Journal;
 use crate::node_watch::NodeWatch;
 use crate::shared::Shared;
 
@@ -50,7 +55,14 @@ pub struct AgentOptions {
     pub trace: bool,
     /// What to keep of the arguments of processes.
     pub command_lines: CommandLines,
+    /// Where to keep kills over restarts; `None` where there is no place for them.
+    pub state_directory: Option<PathBuf>,
+    /// How long to keep kills, and how many.
+    pub retention: Retention,
 }
+
+/// How long to wait at the end for a disk to take what has been told.
+const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// Runs the agent until SIGTERM or SIGINT.
 ///
@@ -59,9 +71,10 @@ pub struct AgentOptions {
 pub fn run(options: &AgentOptions) -> Result<()> {
     log::start(options.log_format);
     let shared = Shared::new(options.interval);
+    let (journal, _saved) = Journal::open(options.state_directory.clone(), options.retention);
     let watch = NodeWatch::open(options, shared.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start")?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let listener = TcpListener::bind(options.listen)
             .await
             .with_context(|| format!("can't listen on {}; choose another address with --listen", options.listen))?;
@@ -76,7 +89,11 @@ pub fn run(options: &AgentOptions) -> Result<()> {
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
         }
-    })
+    });
+    if !journal.flush(LAST_WRITE) {
+        tracing::warn!("the last kills told could not be stored");
+    }
+    ended
 }
 
 /// Starts the watch's thread. The answer resolves if it ever ends, which it should not.

@@ -3,6 +3,7 @@
 mod explain;
 mod free;
 mod sizing;
+mod state;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,13 +11,14 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use reprieve_readings::Escaped;
+use reprieve_readings::{Bytes, Escaped};
 
 pub(crate) use explain::{ExplainArguments, ExplainFormat};
 pub(crate) use free::{FreeArguments, Repeat};
 
 use crate::exit_code::ExitCode;
 pub(crate) use sizing::{EnvArguments, EnvFormat, ExecArguments};
+pub(crate) use state::StateArguments;
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 2 wrong arguments, or the system did not allow it (one line on stderr).";
 
@@ -90,6 +92,14 @@ pub(crate) struct AgentArguments {
     /// Do without the kernel's tracepoints
     #[arg(long)]
     pub(crate) no_trace: bool,
+    /// How long to keep kills
+    #[arg(long, value_name = "TIME", default_value = "90days", value_parser = state::parse_keep)]
+    pub(crate) keep_kills: Duration,
+    /// How much kept kills may take on disk, such as 64Mi; the oldest give way
+    #[arg(long, value_name = "AMOUNT", default_value = "64Mi", value_parser = state::parse_keep_size)]
+    pub(crate) keep_kills_size: Bytes,
+    #[command(flatten)]
+    pub(crate) state: StateArguments,
     #[command(flatten)]
     pub(crate) roots: RootArguments,
 }

@@ -77,7 +77,8 @@ fn labels_and_logs_carry_nothing_raw() {
 fn a_problem_is_named_once() {
     let captured = hostile();
     let mut command = reprieve();
-    command.args(["agent", "--listen", "127.0.0.1:0", "--interval", "20ms"]);
+    let state = tempfile::tempdir().unwrap();
+    command.args(["agent", "--listen", "127.0.0.1:0", "--interval", "20ms", "--state-dir"]).arg(state.path());
     command.arg("--proc").arg(captured.proc()).arg("--sys").arg(captured.sys());
     let mut agent = command.stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_secs(1));
@@ -182,7 +183,9 @@ fn refusal(arguments: &[&str]) -> String {
 fn what_can_t_be_done_is_said_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let line = refusal(&["agent", "--listen", &address]);
+    let state = tempfile::tempdir().unwrap();
+    let state = state.path().to_str().unwrap();
+    let line = refusal(&["agent", "--listen", &address, "--state-dir", state]);
     assert!(line.contains(&format!("can't listen on {address}; choose another address with --listen")), "{line}");
     assert!(line.contains("in use"), "{line}");
 
@@ -191,8 +194,8 @@ fn what_can_t_be_done_is_said_in_one_line() {
     fs::write(empty.path().join("self/mountinfo"), "").unwrap();
     fs::write(empty.path().join("self/cgroup"), "").unwrap();
     let proc = empty.path().to_str().unwrap();
-    for command in ["agent", "free"] {
-        let line = refusal(&[command, "--proc", proc]);
+    for arguments in [&["agent", "--state-dir", state][..], &["free"]] {
+        let line = refusal(&[arguments, &["--proc", proc]].concat());
         assert!(line.contains(": no memory controller: "), "{line}");
     }
     let line = refusal(&["free", "--proc", "/nonexistent"]);

@@ -1,7 +1,7 @@
 //! `reprieve agent`.
 
 use anyhow::Result;
-use reprieve_agent::AgentOptions;
+use reprieve_agent::{AgentOptions, Retention};
 use reprieve_linux::Roots;
 
 use crate::arguments::{AgentArguments, CommandLines, LogFormat};
@@ -22,5 +22,7 @@ pub(crate) fn run(arguments: AgentArguments) -> Result<()> {
             CommandLines::Program => reprieve_agent::CommandLines::Program,
             CommandLines::Off => reprieve_agent::CommandLines::Off,
         },
+        state_directory: arguments.state.directory(),
+        retention: Retention { age: arguments.keep_kills, size: arguments.keep_kills_size },
     })
 }

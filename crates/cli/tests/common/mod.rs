@@ -15,6 +15,8 @@ pub(crate) struct Agent {
     child: Child,
     pub(crate) lines: Receiver<String>,
     pub(crate) address: SocketAddr,
+    /// Where it keeps kills.
+    _state: tempfile::TempDir,
 }
 
 pub(crate) fn reprieve() -> Command {
@@ -30,6 +32,8 @@ impl Agent {
     /// The same with a program that becomes reprieve, given the arguments.
     pub(crate) fn start_as(mut command: Command, configure: impl FnOnce(&mut Command)) -> Agent {
         command.args(["agent", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+        let state = tempfile::tempdir().unwrap();
+        command.arg("--state-dir").arg(state.path());
         configure(&mut command);
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -39,7 +43,7 @@ impl Agent {
                 let _ = sender.send(line.unwrap());
             }
         });
-        let mut agent = Agent { child, lines, address: ([127, 0, 0, 1], 0).into() };
+        let mut agent = Agent { child, lines, address: ([127, 0, 0, 1], 0).into(), _state: state };
         let up = agent.wait_for_line(|line| line["address"].is_string()).expect("the agent comes up");
         agent.address = up["address"].as_str().unwrap().parse().unwrap();
         let end = Instant::now() + PATIENCE;

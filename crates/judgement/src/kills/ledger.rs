@@ -176,6 +176,7 @@ impl KillLedger {
     /// machine's count has no room: it is of a kill from before counting began, or the name of one that was told without.
     pub fn name(&mut self, sighting: Sighting, now: Duration) -> Vec<Told> {
         let Sighting { victim, place, place_certain, first_process } = sighting;
+        let place = place.map(|place| self.find_gone(place));
         if self.position.is_done(victim.sequence) {
             return Vec::new();
         }
@@ -214,6 +215,7 @@ impl KillLedger {
     /// or one that has vanished. This tells nothing by itself: it names a kill that the log does not name.
     pub fn mark(&mut self, sighting: Sighting, now: Duration) {
         let Sighting { victim, place, place_certain, first_process } = sighting;
+        let place = place.map(|place| self.find_gone(place));
         let mut known = self.unplaced.iter().chain(&self.marked);
         let is_known = known.any(|named| named.victim.pid == victim.pid);
         if is_known || self.marked.len() >= Self::REMEMBERED || self.recent(&victim, Self::SAME_VICTIM).is_some() {
@@ -283,9 +285,7 @@ impl KillLedger {
     pub(super) fn tell_named(&mut self, named: Named) -> Told {
         let units = named.units();
         self.node.tell(units);
-        if let Some(inode) =
-            named.place.as_ref().and_then(|place| place.inode.or_else(|| self.open_and_gone(&place.path)))
-        {
+        if let Some(inode) = named.place.as_ref().and_then(|place| place.inode) {
             self.tell_in(inode, units);
         }
         let id = self.take_id();
@@ -400,7 +400,7 @@ impl KillLedger {
             }
             self.node.tell(1);
             self.loose |= place.is_none() && !cgroup_certain;
-            if let Some(inode) = place.map_or(cgroup, |place| place.inode) {
+            if let Some(inode) = place.and_then(|place| place.inode).or(cgroup) {
                 self.tell_in(inode, 1);
             }
         }
@@ -414,10 +414,13 @@ impl KillLedger {
         self.drop_if_gone(inode);
     }
 
-    /// A cgroup of this path that is gone, while kills of it are open.
-    fn open_and_gone(&self, path: &CgroupPath) -> Option<CgroupInode> {
-        let is_there = |inode: &&CgroupInode| self.cgroups.get(inode).is_some_and(|it| it.path.as_ref() == Some(path));
-        self.gone.iter().find(is_there).copied()
+    /// A place that is gone may be that of an account that is still open.
+    fn find_gone(&self, place: Place) -> Place {
+        let is_there = |inode: &&CgroupInode| {
+            self.cgroups.get(inode).is_some_and(|account| account.path.as_ref() == Some(&place.path))
+        };
+        let inode = place.inode.or_else(|| self.gone.iter().find(is_there).copied());
+        Place { inode, ..place }
     }
 
     fn drop_if_gone(&mut self, inode: CgroupInode) {
