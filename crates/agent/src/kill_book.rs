@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use reprieve_judgement::{FirstProcess, Identity, Kill, KillId, KillRecord, Told};
+use reprieve_judgement::{FirstProcess, Identity, Kill, KillId, KillRecord, LedgerChange, Told};
 use reprieve_readings::BootId;
 use reprieve_report::KillCounts;
 
 use crate::aftermath;
+use crate::journal::Journal;
 use crate::log::{self, LogFormat};
 use crate::node::Node;
 use crate::processes::Processes;
@@ -16,6 +17,7 @@ use crate::processes::Processes;
 pub(crate) struct KillBook {
     boot: BootId,
     format: LogFormat,
+    journal: Journal,
     // The latest: what the ledger tells of them later changes them.
     recent: VecDeque<KillRecord>,
     unsaved: Vec<KillRecord>,
@@ -26,17 +28,41 @@ pub(crate) struct KillBook {
 impl KillBook {
     /// As many as the ledger remembers.
     const RECENT: usize = 256;
+    /// Records of the journal that are read at once.
+    const PAGE: usize = 256;
 
-    /// A book that knows the latest records of earlier runs.
-    pub(crate) fn new(boot: BootId, format: LogFormat, pids_are_global: bool, recent: Vec<KillRecord>) -> Self {
+    pub(crate) fn new(boot: BootId, format: LogFormat, pids_are_global: bool, journal: Journal) -> Self {
         KillBook {
             boot,
             format,
-            recent: recent.into(),
+            journal,
+            recent: VecDeque::new(),
             unsaved: Vec::new(),
             reported: KillCounts::default(),
             pids_are_global,
         }
+    }
+
+    /// Takes the records of earlier runs, and shows the latest of them to `remember`.
+    pub(crate) fn read_journal(&mut self, node: &mut Node, mut remember: impl FnMut(&KillRecord)) {
+        let mut after = KillId(0);
+        loop {
+            let page = match self.journal.page(after, Self::PAGE) {
+                Ok(page) => page.page,
+                Err(error) => return node.problems.take_one(format!("kills of earlier runs can't be read: {error}")),
+            };
+            page.records.into_iter().for_each(|record| self.keep(record));
+            match page.next {
+                Some(next) => after = next,
+                None => break,
+            }
+        }
+        self.recent.iter().for_each(&mut remember);
+    }
+
+    /// Hands a change over to be saved.
+    pub(crate) fn save(&mut self, change: LedgerChange) {
+        self.journal.write(change);
     }
 
     /// Kills told so far by this run.
@@ -75,12 +101,16 @@ impl KillBook {
             *self.reported.of(record.visibility()) += record.count;
             log::kill(&record, self.format);
         }
+        self.keep(record.clone());
+        self.unsaved.push(record);
+    }
+
+    fn keep(&mut self, record: KillRecord) {
         self.recent.retain(|old| old.id != record.id);
         if self.recent.len() >= Self::RECENT {
             self.recent.pop_front();
         }
-        self.recent.push_back(record.clone());
-        self.unsaved.push(record);
+        self.recent.push_back(record);
     }
 
     fn change(&mut self, id: KillId, change: impl FnOnce(&mut KillRecord), node: &mut Node) {

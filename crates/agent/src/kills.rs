@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use reprieve_judgement::{FirstProcess, KillLedger, Place, Progress, Sighting, TaskCgroup};
+use reprieve_judgement::{FirstProcess, KillLedger, Place, Progress, SavedLedger, Sighting, TaskCgroup};
 use reprieve_linux::{
     Cgroup, CgroupId, EventsWatch, NodeKillCounter, Problems, ScanSummary, in_first_pid_namespace, read_boot_id,
     time_since_boot,
@@ -17,6 +17,7 @@ use rustix::event::{PollFd, PollFlags};
 
 use crate::AgentOptions;
 use crate::aftermath;
+use crate::journal::Journal;
 use crate::kill_book::KillBook;
 use crate::kill_log::{KillLog, LogRead};
 use crate::kill_marks::{self, KillMarks};
@@ -55,7 +56,7 @@ impl KillWatch {
     const QUIET_PAUSE: Duration = Duration::from_millis(5);
 
     /// Opens what tells of kills, and says once what can't be seen and what would change that.
-    pub(crate) fn open(node: &mut Node, options: &AgentOptions) -> Self {
+    pub(crate) fn open(node: &mut Node, options: &AgentOptions, journal: Journal, saved: SavedLedger) -> Self {
         let mut problems = Problems::default();
         // Without it nothing of another run can be known to be of this boot: then each run stands for itself.
         let boot = read_boot_id(&node.roots, &mut problems).unwrap_or(BootId(0));
@@ -69,14 +70,17 @@ impl KillWatch {
                  be unknown; share the host's (Kubernetes: hostPID: true)"
             );
         }
+        let mut ledger = KillLedger::new(boot, saved, Self::PATIENCE);
+        let mut book = KillBook::new(boot, options.log_format, pids_are_global, journal);
+        book.read_journal(node, |record| ledger.remember(record));
         KillWatch {
             log: KillLog::open(),
             marks: KillMarks::open(&node.roots, options.trace),
             events,
             node_counter,
             processes: Processes::new(&node.roots, options.command_lines),
-            ledger: KillLedger::new(boot, reprieve_judgement::SavedLedger::default(), Self::PATIENCE),
-            book: KillBook::new(boot, options.log_format, pids_are_global, Vec::new()),
+            ledger,
+            book,
             pids_are_global,
             scanned_before: false,
             scan_began: None,
@@ -373,7 +377,9 @@ impl KillWatch {
     }
 
     fn save(&mut self) {
-        let _ = self.ledger.take_change(self.book.take_unsaved());
+        if let Some(change) = self.ledger.take_change(self.book.take_unsaved()) {
+            self.book.save(change);
+        }
     }
 }
 

@@ -6,11 +6,10 @@
 mod aftermath;
 mod containers;
 mod http;
+mod journal;
 mod kill_book;
 mod kill_log;
 mod kill_marks;
-#[allow(dead_code)]
-mod journal;
 mod kills;
 mod log;
 mod node;
@@ -71,8 +70,8 @@ const LAST_WRITE: Duration = Duration::from_secs(2);
 pub fn run(options: &AgentOptions) -> Result<()> {
     log::start(options.log_format);
     let shared = Shared::new(options.interval);
-    let (journal, _saved) = Journal::open(options.state_directory.clone(), options.retention);
-    let watch = NodeWatch::open(options, shared.clone())?;
+    let (journal, saved) = Journal::open(options.state_directory.clone(), options.retention);
+    let watch = NodeWatch::open(options, shared.clone(), journal.clone(), saved)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start")?;
     let ended = runtime.block_on(async {
         let listener = TcpListener::bind(options.listen)

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use reprieve_judgement::SavedLedger;
 use reprieve_linux::{
     CgroupTree, DescriptorBudget, MemoryController, NodeReading, Problems, ScanSummary, raise_descriptor_limit,
     read_node, time_since_boot,
@@ -18,6 +19,7 @@ use rustix::io::Errno;
 
 use crate::AgentOptions;
 use crate::containers::KnownCgroups;
+use crate::journal::Journal;
 use crate::kills::KillWatch;
 use crate::node::Node;
 use crate::problems::NamedProblems;
@@ -38,7 +40,7 @@ impl NodeWatch {
     const STEP: usize = 64;
 
     /// Finds the memory controller and opens whatever tells of kills.
-    pub(crate) fn open(options: &AgentOptions, shared: Shared) -> Result<Self> {
+    pub(crate) fn open(options: &AgentOptions, shared: Shared, journal: Journal, saved: SavedLedger) -> Result<Self> {
         raise_descriptor_limit();
         let mut named = NamedProblems::default();
         let mut problems = Problems::default();
@@ -50,7 +52,7 @@ impl NodeWatch {
             .context("can't open the memory cgroups")?;
         let mut node = Node { roots: options.roots.clone(), tree, known: KnownCgroups::default(), problems: named };
         // Before the first scan, so that no kill falls between what was counted then and what is listened to.
-        let kills = KillWatch::open(&mut node, options);
+        let kills = KillWatch::open(&mut node, options, journal, saved);
         Ok(NodeWatch { interval: options.interval, node, kills, shared, scans: 0 })
     }
 
