@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reprieve_judgement::{FirstProcess, Identity, Kill, KillId, KillRecord, LedgerChange, Told};
 use reprieve_readings::BootId;
-use reprieve_report::KillCounts;
+use reprieve_report::{KillCounts, LedgerFigures};
 
 use crate::aftermath;
 use crate::journal::Journal;
@@ -22,6 +22,7 @@ pub(crate) struct KillBook {
     recent: VecDeque<KillRecord>,
     unsaved: Vec<KillRecord>,
     reported: KillCounts,
+    identified: LedgerFigures,
     pids_are_global: bool,
 }
 
@@ -39,6 +40,7 @@ impl KillBook {
             recent: VecDeque::new(),
             unsaved: Vec::new(),
             reported: KillCounts::default(),
+            identified: LedgerFigures::default(),
             pids_are_global,
         }
     }
@@ -70,6 +72,23 @@ impl KillBook {
         self.reported
     }
 
+    /// How well kills were told by this run, and how well they are kept.
+    pub(crate) fn figures(&self) -> LedgerFigures {
+        let mut health = self.journal.health();
+        health.recent_delays.sort_unstable();
+        let median = health.recent_delays.get(health.recent_delays.len() / 2);
+        LedgerFigures {
+            stored: health.stored,
+            failed_writes: health.failed_writes,
+            queued_changes: health.queued_changes,
+            dropped_records: health.dropped_records,
+            moved_aside: health.moved_aside,
+            file_size: health.file_size,
+            durable_median: median.map(Duration::as_secs_f64),
+            ..self.identified.clone()
+        }
+    }
+
     /// Records that were made or changed since last asked.
     pub(crate) fn take_unsaved(&mut self) -> Vec<KillRecord> {
         std::mem::take(&mut self.unsaved)
@@ -94,11 +113,10 @@ impl KillBook {
         }
         let record = aftermath::record(kill, self.boot, now(), node, &processes.table);
         if !record.history {
-            if let Some(old) = self.recent.iter().find(|old| old.id == record.id) {
-                let told_before = self.reported.of(old.visibility());
-                *told_before = told_before.saturating_sub(old.count);
+            if let Some(old) = self.recent.iter().find(|old| old.id == record.id).cloned() {
+                self.discount(&old);
             }
-            *self.reported.of(record.visibility()) += record.count;
+            self.count(&record);
             log::kill(&record, self.format);
         }
         self.keep(record.clone());
@@ -117,11 +135,27 @@ impl KillBook {
         let Some(record) = self.recent.iter_mut().find(|record| record.id == id) else {
             return node.problems.take_one(format!("record {} changed and is not remembered: please report it", id.0));
         };
-        let before = record.count;
+        let before = record.clone();
         change(record);
-        let told = self.reported.of(record.visibility());
-        *told = told.saturating_sub(before - record.count);
-        self.unsaved.push(record.clone());
+        let after = record.clone();
+        if !after.history {
+            self.discount(&before);
+            self.count(&after);
+        }
+        self.unsaved.push(after);
+    }
+
+    fn count(&mut self, record: &KillRecord) {
+        *self.reported.of(record.visibility()) += record.count;
+        *self.identified.of(record.identity) += record.count;
+    }
+
+    /// Takes kills out of the counts that are told otherwise now.
+    fn discount(&mut self, record: &KillRecord) {
+        let reported = self.reported.of(record.visibility());
+        *reported = reported.saturating_sub(record.count);
+        let identified = self.identified.of(record.identity);
+        *identified = identified.saturating_sub(record.count);
     }
 }
 

@@ -12,7 +12,7 @@ use reprieve_linux::{
     time_since_boot,
 };
 use reprieve_readings::{BootId, Bytes, CgroupInode, CgroupPath, CgroupVersion, OomReport, OomVictim};
-use reprieve_report::KillCounts;
+use reprieve_report::{KillCounts, LedgerFigures};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::AgentOptions;
@@ -102,6 +102,16 @@ impl KillWatch {
     /// Whether kills wait for a scan that finds the cgroup they were in.
     pub(crate) fn wants_scan(&self) -> bool {
         self.scanned_before && self.ledger.wants_scan(time_since_boot())
+    }
+
+    /// How the ledger stands.
+    pub(crate) fn ledger_figures(&self) -> LedgerFigures {
+        LedgerFigures {
+            told: self.ledger.rise(),
+            traced: self.marks.are_traced(),
+            trace_lost: self.marks.lost(),
+            ..self.book.figures()
+        }
     }
 
     /// Kills reported so far.

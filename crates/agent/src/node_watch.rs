@@ -98,6 +98,7 @@ impl NodeWatch {
         let meminfo = reading.meminfo.unwrap_or_default();
         self.shared.publish(Snapshot {
             cgroups: cgroup_figures(&self.node.tree, &self.node.known, reading),
+            ledger: self.kills.ledger_figures(),
             node: NodeFigures {
                 total: meminfo.total,
                 free: meminfo.free,

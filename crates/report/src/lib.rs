@@ -18,5 +18,7 @@ pub use free::{
 };
 pub use kill::KillLine;
 pub use meminfo::meminfo_text;
-pub use metrics::{CgroupFigures, CgroupLabels, ExpositionFormat, KillCounts, NodeFigures, Snapshot, Trouble, expose};
+pub use metrics::{
+    CgroupFigures, CgroupLabels, ExpositionFormat, KillCounts, LedgerFigures, NodeFigures, Snapshot, Trouble, expose,
+};
 pub use sizing::{argument_lines, sizing_lines};

@@ -19,8 +19,10 @@ use reprieve_readings::{Bytes, CgroupPath, Owner, Pressure};
 
 use crate::prometheus_text;
 
+mod ledger;
 mod trouble;
 
+pub use ledger::LedgerFigures;
 pub use trouble::Trouble;
 
 /// Everything that one answer of `/metrics` tells.
@@ -30,6 +32,8 @@ pub struct Snapshot {
     pub cgroups: Vec<CgroupFigures>,
     /// The machine, and the agent's own work.
     pub node: NodeFigures,
+    /// The ledger of kills.
+    pub ledger: LedgerFigures,
 }
 
 /// The figures of one cgroup.
@@ -172,6 +176,7 @@ impl Collector for Snapshot {
         encode_cgroups(&self.cgroups, &mut encoder)?;
         trouble::encode_cgroups(&self.cgroups, &mut encoder)?;
         trouble::encode_node(self.node.pressure.as_ref(), &mut encoder)?;
+        ledger::encode(&self.ledger, &mut encoder)?;
         encode_node(&self.node, &mut encoder)
     }
 }

@@ -76,7 +76,7 @@ impl KillLedger {
     /// Victims and nameless kills to remember for what may come later.
     const REMEMBERED: usize = 256;
     /// Pids are used again, but not so soon.
-    const SAME_VICTIM: Duration = Duration::from_secs(10);
+    const SAME_VICTIM: Duration = Duration::from_secs(60);
     /// The log's reader has seen both lines of a victim that is counted again.
     const SAME_GROUP: Duration = Duration::from_secs(300);
 
@@ -113,6 +113,12 @@ impl KillLedger {
     /// Whether counting has begun, now or in an earlier run in this boot.
     pub fn counts(&self) -> bool {
         self.counts_begun
+    }
+
+    /// By how much the machine's count rose since counting began, as far as it is told: the sum of what all records of this
+    /// boot [counted](KillRecord::counted).
+    pub fn rise(&self) -> u64 {
+        self.node.rise
     }
 
     /// Remembers a record of an earlier run in this boot: what the log still tells can complete it.
