@@ -4,16 +4,20 @@
 //! but can lose records and, in a storm, leaves out the cgroup. The ledger matches them: every rise of a counter is told
 //! exactly once, with a victim if the log named one. They arrive in either order, so each waits a little for the other.
 
+mod filter;
 mod record;
 mod saved;
+mod totals;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use reprieve_readings::{CgroupInode, CgroupPath, OomVictim};
 
+pub use filter::KillFilter;
 pub use record::{Identity, KillId, KillRecord, Victim, Visibility};
 pub use saved::{LedgerChange, SavedLedger};
+pub use totals::{KillKey, KillPlace, KillTotal, KillTotals};
 
 use crate::first_process::FirstProcess;
 

@@ -27,7 +27,10 @@ pub use container_meminfo::judge_meminfo;
 pub use first_process::{
     FirstProcess, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,
 };
-pub use kills::{Identity, Kill, KillId, KillLedger, KillRecord, LedgerChange, Place, SavedLedger, Victim, Visibility};
+pub use kills::{
+    Identity, Kill, KillFilter, KillId, KillKey, KillLedger, KillPlace, KillRecord, KillTotal, KillTotals,
+    LedgerChange, Place, SavedLedger, Victim, Visibility,
+};
 #[cfg(feature = "oom-log")]
 pub use oom::{
     Candidate, Certainty, MainUser, MemoryPart, MemoryUse, OomAdvice, OomExplanation, OomKindFinding, Part, Ranking,
