@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use reprieve_judgement::{FirstProcess, Identity, Kill, KillId, KillRecord, LedgerChange, Told};
+use reprieve_judgement::{FirstProcess, Identity, Kill, KillId, KillRecord, KillTotals, LedgerChange, Told};
+use reprieve_linux::time_since_boot;
 use reprieve_readings::BootId;
-use reprieve_report::{KillCounts, LedgerFigures};
+use reprieve_report::{KillCounts, KillSeries, LedgerFigures};
 
 use crate::aftermath;
 use crate::journal::Journal;
@@ -21,6 +22,7 @@ pub(crate) struct KillBook {
     // The latest: what the ledger tells of them later changes them.
     recent: VecDeque<KillRecord>,
     unsaved: Vec<KillRecord>,
+    totals: KillTotals,
     reported: KillCounts,
     identified: LedgerFigures,
     pids_are_global: bool,
@@ -39,6 +41,7 @@ impl KillBook {
             journal,
             recent: VecDeque::new(),
             unsaved: Vec::new(),
+            totals: KillTotals::default(),
             reported: KillCounts::default(),
             identified: LedgerFigures::default(),
             pids_are_global,
@@ -53,7 +56,12 @@ impl KillBook {
                 Ok(page) => page.page,
                 Err(error) => return node.problems.take_one(format!("kills of earlier runs can't be read: {error}")),
             };
-            page.records.into_iter().for_each(|record| self.keep(record));
+            for record in page.records {
+                // As old on the clock that does not jump as it is on the other.
+                let age = now().saturating_sub(record.told_at);
+                self.totals.count(&record, time_since_boot().saturating_sub(age));
+                self.keep(record);
+            }
             match page.next {
                 Some(next) => after = next,
                 None => break,
@@ -119,8 +127,15 @@ impl KillBook {
             self.count(&record);
             log::kill(&record, self.format);
         }
+        self.totals.count(&record, time_since_boot());
         self.keep(record.clone());
         self.unsaved.push(record);
+    }
+
+    /// The kills of each place; those of places that are gone for long are forgotten.
+    pub(crate) fn series(&mut self, node: &Node) -> Vec<KillSeries> {
+        self.totals.forget(time_since_boot(), |cgroup| node.tree.find(cgroup).is_some());
+        KillSeries::all(&self.totals)
     }
 
     fn keep(&mut self, record: KillRecord) {
@@ -142,6 +157,7 @@ impl KillBook {
             self.discount(&before);
             self.count(&after);
         }
+        self.totals.count(&after, time_since_boot());
         self.unsaved.push(after);
     }
 

@@ -12,7 +12,7 @@ use reprieve_linux::{
     time_since_boot,
 };
 use reprieve_readings::{BootId, Bytes, CgroupInode, CgroupPath, CgroupVersion, OomReport, OomVictim};
-use reprieve_report::{KillCounts, LedgerFigures};
+use reprieve_report::{KillCounts, KillSeries, LedgerFigures};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::AgentOptions;
@@ -112,6 +112,11 @@ impl KillWatch {
             trace_lost: self.marks.lost(),
             ..self.book.figures()
         }
+    }
+
+    /// The kills of each place.
+    pub(crate) fn series(&mut self, node: &Node) -> Vec<KillSeries> {
+        self.book.series(node)
     }
 
     /// Kills reported so far.

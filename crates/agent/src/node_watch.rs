@@ -94,10 +94,11 @@ impl NodeWatch {
         self.kills.take_scan(summary, began, &mut self.node);
     }
 
-    fn publish(&self, reading: &NodeReading, took: Duration) {
+    fn publish(&mut self, reading: &NodeReading, took: Duration) {
         let meminfo = reading.meminfo.unwrap_or_default();
         self.shared.publish(Snapshot {
             cgroups: cgroup_figures(&self.node.tree, &self.node.known, reading),
+            kills: self.kills.series(&self.node),
             ledger: self.kills.ledger_figures(),
             node: NodeFigures {
                 total: meminfo.total,

@@ -6,6 +6,7 @@
 //! ledger matches them so that every kill is told exactly once: what is told adds up to the rise of the machine's counter.
 
 mod account;
+mod filter;
 mod ledger;
 mod position;
 mod processes;
@@ -14,16 +15,19 @@ mod saved;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::time::Duration;
 
 use reprieve_readings::{CgroupInode, CgroupPath, OomVictim};
 
+pub use filter::KillFilter;
 pub use ledger::KillLedger;
 pub use processes::{ProcessTable, SeenProcess, judge_likely_victims};
 pub use record::{Identity, KillId, KillRecord, Victim, Visibility};
 pub use saved::{LedgerChange, SavedLedger};
 pub use settle::Progress;
+pub use totals::{KillKey, KillPlace, KillTotal, KillTotals};
 
 use crate::first_process::FirstProcess;
 

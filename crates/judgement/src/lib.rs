@@ -30,8 +30,9 @@ pub use first_process::{
     FirstProcess, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,
 };
 pub use kills::{
-    Identity, Kill, KillId, KillLedger, KillRecord, LedgerChange, Place, ProcessTable, Progress, SavedLedger,
-    SeenProcess, Sighting, Told, Victim, Visibility, judge_likely_victims,
+    Identity, Kill, KillFilter, KillId, KillKey, KillLedger, KillPlace, KillRecord, KillTotal, KillTotals,
+    LedgerChange, Place, ProcessTable, Progress, SavedLedger, SeenProcess, Sighting, Told, Victim, Visibility,
+    judge_likely_victims,
 };
 pub use lineage::{Lineage, TaskCgroup};
 #[cfg(feature = "oom-log")]

@@ -19,6 +19,7 @@ pub use free::{
 pub use kill::KillLine;
 pub use meminfo::meminfo_text;
 pub use metrics::{
-    CgroupFigures, CgroupLabels, ExpositionFormat, KillCounts, LedgerFigures, NodeFigures, Snapshot, Trouble, expose,
+    CgroupFigures, CgroupLabels, ExpositionFormat, KillCounts, KillSeries, LedgerFigures, NodeFigures, Snapshot,
+    Trouble, expose,
 };
 pub use sizing::{argument_lines, sizing_lines};

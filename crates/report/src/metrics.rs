@@ -19,9 +19,11 @@ use reprieve_readings::{Bytes, CgroupPath, Owner, Pressure};
 
 use crate::prometheus_text;
 
+mod kills;
 mod ledger;
 mod trouble;
 
+pub use kills::KillSeries;
 pub use ledger::LedgerFigures;
 pub use trouble::Trouble;
 
@@ -32,6 +34,8 @@ pub struct Snapshot {
     pub cgroups: Vec<CgroupFigures>,
     /// The machine, and the agent's own work.
     pub node: NodeFigures,
+    /// The kills of each place, kept after it is gone.
+    pub kills: Vec<KillSeries>,
     /// The ledger of kills.
     pub ledger: LedgerFigures,
 }
@@ -176,6 +180,7 @@ impl Collector for Snapshot {
         encode_cgroups(&self.cgroups, &mut encoder)?;
         trouble::encode_cgroups(&self.cgroups, &mut encoder)?;
         trouble::encode_node(self.node.pressure.as_ref(), &mut encoder)?;
+        kills::encode(&self.kills, &mut encoder)?;
         ledger::encode(&self.ledger, &mut encoder)?;
         encode_node(&self.node, &mut encoder)
     }
