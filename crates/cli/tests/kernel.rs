@@ -7,6 +7,8 @@ mod common;
 mod containers;
 #[path = "kernel/explain.rs"]
 mod explain;
+#[path = "kernel/ledger.rs"]
+mod ledger;
 
 use std::cell::RefCell;
 use std::fs;

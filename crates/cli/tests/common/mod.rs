@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -15,8 +16,8 @@ pub(crate) struct Agent {
     child: Child,
     pub(crate) lines: Receiver<String>,
     pub(crate) address: SocketAddr,
-    /// Where it keeps kills.
-    _state: tempfile::TempDir,
+    /// Where it keeps kills, if that goes with it.
+    state: Option<tempfile::TempDir>,
 }
 
 pub(crate) fn reprieve() -> Command {
@@ -30,10 +31,20 @@ impl Agent {
     }
 
     /// The same with a program that becomes reprieve, given the arguments.
-    pub(crate) fn start_as(mut command: Command, configure: impl FnOnce(&mut Command)) -> Agent {
-        command.args(["agent", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+    pub(crate) fn start_as(command: Command, configure: impl FnOnce(&mut Command)) -> Agent {
         let state = tempfile::tempdir().unwrap();
-        command.arg("--state-dir").arg(state.path());
+        let mut agent = Agent::start_with(command, state.path(), configure);
+        agent.state = Some(state);
+        agent
+    }
+
+    /// The same with a directory in which it keeps kills, and may find some.
+    pub(crate) fn start_in(state: &Path, configure: impl FnOnce(&mut Command)) -> Agent {
+        Agent::start_with(reprieve(), state, configure)
+    }
+
+    fn start_with(mut command: Command, state: &Path, configure: impl FnOnce(&mut Command)) -> Agent {
+        command.args(["agent", "--listen", "127.0.0.1:0", "--log-format", "json", "--state-dir"]).arg(state);
         configure(&mut command);
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -43,7 +54,7 @@ impl Agent {
                 let _ = sender.send(line.unwrap());
             }
         });
-        let mut agent = Agent { child, lines, address: ([127, 0, 0, 1], 0).into(), _state: state };
+        let mut agent = Agent { child, lines, address: ([127, 0, 0, 1], 0).into(), state: None };
         let up = agent.wait_for_line(|line| line["address"].is_string()).expect("the agent comes up");
         agent.address = up["address"].as_str().unwrap().parse().unwrap();
         let end = Instant::now() + PATIENCE;

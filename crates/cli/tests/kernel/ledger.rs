@@ -1,0 +1,159 @@
+//! The ledger against real kills: before the agent, while it is away, in cgroups that are gone, of pods and of groups.
+//!
+//! Other tests and other programs of the machine kill too, so each looks for its own kills by their pids and cgroups.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use reprieve_lab::{Lab, Version, wait_for};
+use serde_json::Value;
+
+use crate::common::{Agent, PATIENCE, reprieve};
+use crate::{CONTAINER, LIMIT, container, open_lab, shell, wait_for_kills};
+
+/// The ledger's records of a cgroup and those inside it.
+fn records(state: &Path, cgroup: &str) -> Vec<Value> {
+    let output = reprieve().args(["kills", "--json", "--state-dir"]).arg(state).output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let all = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    all.filter(|record| record["cgroup"].as_str().is_some_and(|path| path.starts_with(cgroup))).collect()
+}
+
+fn wait_for_records(state: &Path, cgroup: &str, count: usize) -> Vec<Value> {
+    let found = wait_for(PATIENCE, || Some(records(state, cgroup)).filter(|found| found.len() >= count));
+    found.unwrap_or_else(|| panic!("not {count} kills in {cgroup}, but {:#?}", records(state, cgroup)))
+}
+
+/// Lets the kernel kill one process of a shell that survives, which then ends; returns the victim's pid.
+fn kill_one(lab: &Lab, cgroup: &Path) -> u64 {
+    let script = format!("echo 0 >{}/cgroup.procs; tail /dev/zero & echo $!; wait $!", cgroup.display());
+    let output = shell(&script).stderr(Stdio::null()).output().unwrap();
+    wait_for_kills(lab, cgroup, 1);
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn kills_while_the_agent_was_away_are_told_once_and_those_from_before_are_history() {
+    let Some(lab) = open_lab("away") else { return };
+    let state = tempfile::tempdir().unwrap();
+    let cgroup = container(&lab, LIMIT);
+    let path = lab.path_of(&cgroup);
+    let before = kill_one(&lab, &cgroup);
+    let agent = Agent::start_in(state.path(), |_| {});
+    let history = wait_for_records(state.path(), &path, 1);
+    assert_eq!((&history[0]["pid"], &history[0]["history"]), (&before.into(), &true.into()));
+
+    let seen = kill_one(&lab, &cgroup);
+    let told = wait_for_records(state.path(), &path, 2);
+    assert_eq!((&told[1]["pid"], &told[1]["history"]), (&seen.into(), &false.into()));
+    assert!(wait_for(PATIENCE, || agent.sample("reprieve_ledger_stored").filter(|&stored| stored == 1.0)).is_some());
+    drop(agent);
+
+    let away = kill_one(&lab, &cgroup);
+    let agent = Agent::start_in(state.path(), |_| {});
+    let told = wait_for_records(state.path(), &path, 3);
+    assert_eq!((&told[2]["pid"], &told[2]["history"]), (&away.into(), &false.into()), "{told:#?}");
+    assert_eq!((&told[2]["identity"], &told[2]["count"]), (&"exact".into(), &1.into()));
+    // Counters go on where they were, and leave history out.
+    let counted = |visibility: &str| {
+        let labels = format!(
+            "cgroup=\"{path}\",container_id=\"{CONTAINER}\",pod_uid=\"11111111-2222-3333-4444-555555555555\",\
+             kind=\"container_limit\",visibility=\"{visibility}\""
+        );
+        agent.sample(&format!("reprieve_oom_kills_total{{{labels}}}")).unwrap_or(0.0)
+    };
+    let total = || ["visible", "invisible", "unknown"].map(counted).iter().sum::<f64>();
+    assert!(wait_for(PATIENCE, || (total() == 2.0).then_some(())).is_some(), "{} in the metrics", total());
+    assert_eq!(agent.stop(), 0);
+    assert_eq!(records(state.path(), &path).len(), 3, "and without the agent the store tells them");
+}
+
+#[test]
+fn a_container_that_is_gone_at_once_keeps_its_kill() {
+    let Some(lab) = open_lab("gone") else { return };
+    let state = tempfile::tempdir().unwrap();
+    let agent = Agent::start_in(state.path(), |command| {
+        command.args(["--interval", "1h"]);
+    });
+    let mut killed = Vec::new();
+    for _ in 0..12 {
+        let cgroup = container(&lab, LIMIT);
+        killed.push(kill_one(&lab, &cgroup));
+        fs::remove_dir(&cgroup).unwrap();
+    }
+    let path = lab.path_of(&lab.cgroup("kubepods").unwrap());
+    let told = wait_for_records(state.path(), &path, killed.len());
+    let pids: Vec<u64> = told.iter().map(|record| record["pid"].as_u64().unwrap()).collect();
+    assert_eq!(pids, killed, "each once, in order: {told:#?}");
+    assert!(told.iter().all(|record| record["container_id"] == CONTAINER), "{told:#?}");
+    // Counters outlive the container, and the agent.
+    drop(agent);
+    let agent = Agent::start_in(state.path(), |_| {});
+    let (_, _, metrics) = agent.get("/metrics", "");
+    let series = format!("reprieve_oom_kills_total{{cgroup=\"{path}");
+    let kills = metrics.lines().filter(|line| line.starts_with(&series)).map(|line| line.rsplit(' ').next().unwrap());
+    assert_eq!(kills.map(|kills| kills.parse::<usize>().unwrap()).sum::<usize>(), killed.len(), "{metrics}");
+}
+
+#[test]
+fn a_pod_s_limit_is_told_from_its_container_s() {
+    let Some(lab) = open_lab("pod") else { return };
+    let state = tempfile::tempdir().unwrap();
+    let cgroup = container(&lab, 8 * LIMIT);
+    lab.limit(cgroup.parent().unwrap(), LIMIT).unwrap();
+    let _agent = Agent::start_in(state.path(), |_| {});
+    kill_one(&lab, &cgroup);
+    let told = wait_for_records(state.path(), &lab.path_of(&cgroup), 1);
+    assert_eq!((&told[0]["kind"], &told[0]["count"]), (&"pod_limit".into(), &1.into()), "{told:#?}");
+    assert_eq!(told[0]["limited_cgroup"], lab.path_of(cgroup.parent().unwrap()).as_str());
+    assert_eq!(told.len(), 1, "the pod's and the container's counters tell of one kill");
+}
+
+#[test]
+fn a_group_kill_is_counted_as_the_kernel_counts_it() {
+    let Some(lab) = open_lab("whole") else { return };
+    if lab.version() == Version::V1 {
+        eprintln!("NOT APPLICABLE on v1: memory.oom.group");
+        return;
+    }
+    let state = tempfile::tempdir().unwrap();
+    let cgroup = container(&lab, LIMIT);
+    fs::write(cgroup.join("memory.oom.group"), "1").unwrap();
+    let _agent = Agent::start_in(state.path(), |_| {});
+    let mut first = lab.spawn(&cgroup, &mut shell("sleep 600 & tail /dev/zero; sleep 600")).unwrap();
+    first.wait().unwrap();
+    let told = wait_for_records(state.path(), &lab.path_of(&cgroup), 3);
+    let counted = wait_for(PATIENCE, || {
+        let told = records(state.path(), &lab.path_of(&cgroup));
+        let units: u64 = told.iter().map(|it| it["count"].as_u64().unwrap() + it["repeats"].as_u64().unwrap()).sum();
+        (units == lab.oom_kills(&cgroup).unwrap()).then_some(told)
+    });
+    let told = counted.unwrap_or(told);
+    assert_eq!(told.len(), 3, "{told:#?}");
+    assert_eq!(told.iter().map(|record| record["repeats"].as_u64().unwrap()).sum::<u64>(), 1, "{told:#?}");
+    assert!(told.iter().any(|record| record["whole_cgroup"] == lab.path_of(&cgroup).as_str()), "{told:#?}");
+}
+
+#[test]
+fn the_arguments_of_a_victim_are_kept_as_last_seen_or_left_out() {
+    let Some(lab) = open_lab("arguments") else { return };
+    // It waits for a scan to see it, and then grows itself.
+    let script = "sleep 2; x=a; while :; do x=$x$x; done";
+    let command_line = |keep: &str| {
+        let state = tempfile::tempdir().unwrap();
+        let _agent = Agent::start_in(state.path(), |command| {
+            command.args(["--interval", "100ms", "--command-lines", keep]);
+        });
+        let cgroup = lab.cgroup(keep).unwrap();
+        lab.limit(&cgroup, LIMIT).unwrap();
+        let mut hog = Command::new("/bin/sh");
+        hog.args(["-c", script, "--token=secret"]);
+        lab.spawn(&cgroup, &mut hog).unwrap().wait().unwrap();
+        wait_for_records(state.path(), &lab.path_of(&cgroup), 1)[0]["command_line"].clone()
+    };
+    assert_eq!(command_line("full"), format!("/bin/sh -c {script} --token=secret"));
+    assert_eq!(command_line("program"), "/bin/sh");
+    assert_eq!(command_line("off"), Value::Null);
+}
