@@ -103,7 +103,8 @@ impl KillTrace {
     }
 }
 
-/// Readable (`POLLIN`) when there are victims: of all processors, those that come online later included.
+/// Readable (`POLLIN`) while there are victims: of all processors, those that come online later included. After a
+/// [`TraceDrain`] with problems it may stay so, though nothing can be read: poll again after a pause.
 impl AsFd for KillTrace {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.victims.poll_fd()

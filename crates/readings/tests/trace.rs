@@ -1,5 +1,5 @@
 //! Pages of the kernel's trace: real ones against the kernel's own text of them, made-up ones, and hostile ones.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::disallowed_methods, missing_docs)]
 
 use std::fs;
 use std::path::PathBuf;

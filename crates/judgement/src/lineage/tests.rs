@@ -118,7 +118,7 @@ fn event() -> impl Strategy<Value = (u32, u32, u8, u8)> {
 proptest! {
     /// Ids are given anew at any time: the threads of a process whose id is given anew are gone.
     #[test]
-    fn what_is_known_is_true(events in proptest::collection::vec(event(), 0..400), most in 1_usize..60) {
+    fn what_is_known_is_true(events in proptest::collection::vec(event(), 0..200), most in 1_usize..60) {
         let mut lineage = Lineage::new(most);
         let mut truth: HashMap<u32, Truth> = HashMap::new();
         for (task, child, what, path) in events {
