@@ -168,6 +168,30 @@ fn a_child_of_a_thread_is_where_its_process_was_moved_to() {
 }
 
 #[test]
+fn what_was_overwritten_before_it_was_read_is_told() {
+    let Some(lab) = open_lab("overwritten") else { return };
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let cgroup = lab.cgroup("c").unwrap();
+    let mut trace = open_trace();
+    let script = "i=0; while [ $i -lt 8000 ]; do echo 0 >cgroup.procs; i=$((i+1)); done";
+    // On one processor; where the move itself lifts that, on the two of the virtual machine.
+    let mut moves = Command::new("taskset").args(["1", "sh", "-c", script]).current_dir(&cgroup).spawn().unwrap();
+    let pid = moves.id();
+    assert!(moves.wait().unwrap().success());
+    let mut last = None;
+    let drained = trace.lineage(|event| match event.kind {
+        TraceEventKind::CgroupAttach { pid: moved, path, .. } if moved == pid => last = Some(path),
+        _ => {}
+    });
+    // Two processors hold about 7,000 of these events.
+    assert!(drained.events > 1_000 && !drained.lost.is_none(), "{drained:?}");
+    assert_eq!((drained.unreadable, drained.problems.count()), (0, 0));
+    assert_eq!(last, Some(path(&lab, &cgroup)), "the newest are kept");
+    let rest = trace.lineage(drop);
+    assert!(rest.events < 1_000 && rest.lost.is_none(), "{rest:?}");
+}
+
+#[test]
 fn a_trace_leaves_nothing_behind_and_clears_what_a_killed_one_left() {
     let Some(_lab) = open_lab("instances") else { return };
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
