@@ -32,14 +32,18 @@ pub struct Lineage {
 #[derive(Debug)]
 struct Task {
     number: u64,
+    /// The number with which it was made; 0 where that was not heard of.
+    made: u64,
     place: Place,
 }
 
 #[derive(Debug, Clone)]
 enum Place {
     In(Arc<TaskCgroup>),
-    /// A thread: memory is charged to the cgroup of its process, in which it moves along without an event of its own.
+    /// A thread of the process with this id: it moves along with that, without an event of its own.
     ThreadOf(u32),
+    /// A process of an unknown parent. That it was made says that whoever had its id before is gone.
+    Unknown,
 }
 
 impl Default for Lineage {
@@ -72,12 +76,12 @@ impl Lineage {
         self.shared_cgroup_of(task).map(|cgroup| &**cgroup)
     }
 
-    /// How many tasks are known.
+    /// How many tasks were heard of.
     pub fn len(&self) -> usize {
         self.tasks.len()
     }
 
-    /// Whether none is.
+    /// Whether none was.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty()
     }
@@ -86,42 +90,45 @@ impl Lineage {
         let known = self.last.take().filter(|last| **last == cgroup);
         let cgroup = known.unwrap_or_else(|| Arc::new(cgroup));
         self.last = Some(Arc::clone(&cgroup));
-        self.put(task, Place::In(cgroup));
+        let made = self.tasks.get(&task).map_or(0, |known| known.made);
+        self.put(task, made, Place::In(cgroup));
     }
 
     fn fork(&mut self, parent: u32, child: u32, kind: ForkKind, table: impl FnOnce(u32) -> Option<TaskCgroup>) {
-        let place = match (kind, self.tasks.get(&parent).map(|task| &task.place)) {
-            (ForkKind::Thread, Some(Place::ThreadOf(first))) => Some(Place::ThreadOf(*first)),
-            (ForkKind::Thread, Some(Place::In(_))) => Some(Place::ThreadOf(parent)),
-            // Its process is not known, and may be moved without a word of this thread: it is asked for when it forks.
-            (ForkKind::Thread, None) => None,
-            (ForkKind::Process, _) => {
-                let known = self.shared_cgroup_of(parent).map(Arc::clone);
-                known.or_else(|| table(parent).map(Arc::new)).map(Place::In)
-            }
-            (ForkKind::IntoCgroup, _) => table(child).map(|cgroup| Place::In(Arc::new(cgroup))),
+        let cgroup = match kind {
+            // Its process may not be known yet, and be moved later.
+            ForkKind::Thread => return self.put(child, self.number + 1, Place::ThreadOf(self.process_of(parent))),
+            ForkKind::Process => self.shared_cgroup_of(parent).map(Arc::clone).or_else(|| table(parent).map(Arc::new)),
+            ForkKind::IntoCgroup => table(child).map(Arc::new),
         };
-        match place {
-            Some(place) => self.put(child, place),
-            // Whoever had this id before is gone.
-            None => drop(self.tasks.remove(&child)),
+        self.put(child, self.number + 1, cgroup.map_or(Place::Unknown, Place::In));
+    }
+
+    /// The id of a task's process, as far as is known.
+    fn process_of(&self, task: u32) -> u32 {
+        match self.tasks.get(&task) {
+            Some(Task { place: Place::ThreadOf(process), number, .. }) if !self.was_made_after(*process, *number) => {
+                *process
+            }
+            _ => task,
         }
     }
 
     fn shared_cgroup_of(&self, task: u32) -> Option<&Arc<TaskCgroup>> {
-        match &self.tasks.get(&task)?.place {
+        match &self.tasks.get(&self.process_of(task))?.place {
             Place::In(cgroup) => Some(cgroup),
-            Place::ThreadOf(first) => match &self.tasks.get(first)?.place {
-                Place::In(cgroup) => Some(cgroup),
-                // The id was given to a thread of another process meanwhile.
-                Place::ThreadOf(_) => None,
-            },
+            Place::ThreadOf(_) | Place::Unknown => None,
         }
     }
 
-    fn put(&mut self, task: u32, place: Place) {
+    /// Whether an id was given anew after this number: it is then no longer that of a process with older threads.
+    fn was_made_after(&self, process: u32, number: u64) -> bool {
+        self.tasks.get(&process).is_some_and(|task| task.made > number)
+    }
+
+    fn put(&mut self, task: u32, made: u64, place: Place) {
         self.number += 1;
-        self.tasks.insert(task, Task { number: self.number, place });
+        self.tasks.insert(task, Task { number: self.number, made, place });
         self.order.push_back((task, self.number));
         while self.tasks.len() > self.most
             && let Some((oldest, number)) = self.order.pop_front()

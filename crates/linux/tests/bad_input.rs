@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use reprieve_judgement::{Binding, Headroom, judge_available, judge_hidden};
 use reprieve_lab::{Captured, Level};
-use reprieve_linux::{ControllerError, Levels, MemoryController, NodeMemoryReader, Problems, Roots};
+use reprieve_linux::{ControllerError, KillTrace, Levels, MemoryController, NodeMemoryReader, Problems, Roots};
 use reprieve_readings::{Bytes, CgroupVersion, Placement};
 
 const MIB: u64 = 1 << 20;
@@ -206,4 +206,17 @@ fn without_sys_or_proc_one_sentence_says_what_is_missing() {
     let roots = Roots::new(machine.captured.root().join("none"), machine.captured.sys());
     let (found, _) = find(&roots);
     assert!(matches!(found, Err(ControllerError::Unreadable(_))));
+}
+
+#[test]
+fn nothing_is_traced_for_another_machine_s_files() {
+    let machine = Machine::new(CgroupVersion::V2);
+    let open = || KillTrace::open(&machine.roots(), 0).unwrap_err().to_string();
+    let place = machine.captured.sys().join("kernel/tracing");
+    let expected = format!("no tracefs at {}: mount it there; in a container, mount the host's", place.display());
+    assert_eq!(open(), expected);
+    // A folder of plain files is none, and nothing is made in it.
+    fs::create_dir_all(place.join("instances")).unwrap();
+    assert_eq!(open(), expected);
+    assert_eq!(fs::read_dir(place.join("instances")).unwrap().count(), 0);
 }

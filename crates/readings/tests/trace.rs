@@ -1,5 +1,5 @@
 //! Pages of the kernel's trace: real ones against the kernel's own text of them, made-up ones, and hostile ones.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::disallowed_methods, missing_docs)]
 
 use std::fs;
 use std::path::PathBuf;
@@ -261,7 +261,7 @@ fn piece() -> impl Strategy<Value = Piece> {
     prop_oneof![
         (delta.clone(), record.clone()).prop_map(|(delta, record)| Piece::Record(delta, record)),
         (delta.clone(), record.clone()).prop_map(|(delta, record)| Piece::LongRecord(delta, record)),
-        (1_u32..1 << 27, record).prop_map(|(delta, record)| Piece::Discarded(delta, record)),
+        (prop_oneof![Just(1), 2_u32..1 << 27], record).prop_map(|(delta, record)| Piece::Discarded(delta, record)),
         wide.clone().prop_map(Piece::Extend),
         wide.prop_map(Piece::Stamp),
     ]

@@ -22,8 +22,8 @@ pub enum TraceError {
     },
     /// It is there, but may not be used.
     #[error(
-        "{path}: {errno}; tracefs takes root and, in a container, the host's mounted read-write; a kernel in lockdown \
-         (confidentiality) refuses it to all"
+        "{path}: {errno}; tracing takes root and a tracefs mounted read-write, or CAP_SYS_ADMIN to mount one; a kernel in \
+         lockdown (confidentiality) refuses it to all"
     )]
     Denied {
         /// What was tried.

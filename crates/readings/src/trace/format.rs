@@ -1,7 +1,7 @@
 //! The `format` file of an event: where each field of a record lies.
 //!
-//! A line is `field:TYPE NAME;	offset:N;	size:N;	signed:0|1;` (`f_show` in kernel/trace/trace_events.c, Linux 6.18). The
-//! head of a page is described the same way, with a space after `field:`.
+//! A line is `field:TYPE NAME; offset:N; size:N; signed:0|1;`, with tabs between the parts (`f_show` in
+//! kernel/trace/trace_events.c, Linux 6.18). The head of a page is described the same way, with a space after `field:`.
 
 use crate::parse::{self, ParseError};
 
@@ -14,8 +14,11 @@ pub(super) fn event_id(record: &[u8]) -> Option<u16> {
 #[derive(Debug, Clone)]
 pub(super) struct EventFormat {
     id: u16,
-    fields: Vec<(Box<[u8]>, Field)>,
+    fields: Vec<NamedField>,
 }
+
+/// A field and its name.
+pub(super) type NamedField = (Box<[u8]>, Field);
 
 /// Where a field lies, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +69,7 @@ impl EventFormat {
 }
 
 /// The lines of a text that describe fields.
-pub(super) fn parse_fields(text: &[u8]) -> Result<Vec<(Box<[u8]>, Field)>, ParseError> {
+pub(super) fn parse_fields(text: &[u8]) -> Result<Vec<NamedField>, ParseError> {
     let lines = text.split(|&byte| byte == b'\n').filter_map(|line| line.trim_ascii().strip_prefix(b"field:"));
     lines
         .take(EventFormat::MOST_FIELDS)
@@ -74,7 +77,7 @@ pub(super) fn parse_fields(text: &[u8]) -> Result<Vec<(Box<[u8]>, Field)>, Parse
         .collect()
 }
 
-fn parse_field(line: &[u8]) -> Option<(Box<[u8]>, Field)> {
+fn parse_field(line: &[u8]) -> Option<NamedField> {
     let mut parts = line.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
     let declaration = parts.next()?;
     let mut number = |key: &[u8]| parts.next()?.strip_prefix(key).and_then(parse::decimal);
