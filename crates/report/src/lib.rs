@@ -6,6 +6,7 @@ mod environment;
 mod explain;
 mod free;
 mod kill;
+mod kills;
 mod meminfo;
 mod metrics;
 mod prometheus_text;
@@ -17,6 +18,7 @@ pub use free::{
     FreeBound, FreeCgroup, FreeReport, Scale, TableOptions, Unit, free_explanation, free_json, free_line, free_table,
 };
 pub use kill::KillReport;
+pub use kills::{KillLine, KillSum, KillTable, NotAKill, TableWidth, TriggerLine, kill_details};
 pub use meminfo::meminfo_text;
 pub use metrics::{CgroupFigures, CgroupLabels, ExpositionFormat, KillCounts, NodeFigures, Snapshot, expose};
 pub use sizing::{argument_lines, sizing_lines};
