@@ -35,7 +35,8 @@ impl Scene {
 
     fn ask(&self, line: &str) -> impl Iterator<Item = String> + use<> {
         let mut stream = self.connect();
-        writeln!(stream, "{line}").unwrap();
+        // Who is refused may be so before he has asked.
+        let _ = writeln!(stream, "{line}");
         BufReader::new(stream).lines().map_while(Result::ok)
     }
 
