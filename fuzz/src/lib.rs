@@ -10,11 +10,13 @@
 mod cgroup;
 mod files;
 mod kernel_log;
+mod kills;
 mod program;
 
 pub use cgroup::{cgroup_path, memory_hierarchy, owner};
 pub use files::{amounts, memory_files, node_memory, process};
 pub use kernel_log::{kmsg_record, oom_kills, oom_log};
+pub use kills::{kill_line, kill_request, stored_kill};
 pub use program::program;
 
 /// A target's name, which is that of its seeds and its bin, and the target.
@@ -24,6 +26,8 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("amounts", amounts),
     ("cgroup_path", cgroup_path),
+    ("kill_line", kill_line),
+    ("kill_request", kill_request),
     ("kmsg_record", kmsg_record),
     ("memory_files", memory_files),
     ("memory_hierarchy", memory_hierarchy),
@@ -33,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     ("owner", owner),
     ("process", process),
     ("program", program),
+    ("stored_kill", stored_kill),
 ];
 
 /// What is shown of a stranger's bytes must not act on a terminal or break a line.

@@ -5,13 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use reprieve_judgement::{
-    FirstProcess, Identity, KillId, KillRecord, LedgerChange, OomKind, SavedLedger, Victim,
-};
+use reprieve_judgement::{FirstProcess, Identity, KillId, KillRecord, LedgerChange, OomKind, SavedLedger, Victim};
 use reprieve_readings::{BootId, Bytes, CgroupPath, Limit, OomTrigger};
 use reprieve_store::{Retention, Store};
 
-const POD: &[u8] = b"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod11111111_2222_3333_4444_555555555555.slice";
+const POD: &[u8] =
+    b"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod11111111_2222_3333_4444_555555555555.slice";
 
 fn kill(id: u64) -> KillRecord {
     KillRecord {

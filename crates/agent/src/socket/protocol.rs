@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use reprieve_judgement::{KillFilter, KillId};
+use reprieve_readings::Escaped;
 use serde::{Deserialize, Serialize};
 
 /// The socket's name in the state directory.
@@ -98,7 +99,10 @@ impl KillRequest {
     /// # Errors
     /// It is none, or of another version.
     pub fn parse(line: &[u8]) -> Result<Self, BadRequest> {
-        let line: Line = serde_json::from_slice(line).map_err(|error| BadRequest(format!("no request: {error}")))?;
+        let line: Line = serde_json::from_slice(line).map_err(|error| {
+            // It may quote what was asked.
+            BadRequest(format!("no request: {}", Escaped(error.to_string().as_bytes())))
+        })?;
         if line.version != VERSION {
             let hint = "use the same version of reprieve as the agent";
             return Err(BadRequest(format!("this agent speaks version {VERSION}, not {}: {hint}", line.version)));

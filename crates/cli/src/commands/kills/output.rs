@@ -113,7 +113,9 @@ impl Output {
             (None, Some(id)) => format!("there is no kill {id}: it was never told, or is forgotten by now"),
             (None, None) if self.filtered => "no kill that is known is as asked for".into(),
             (None, None) => {
-                "no kills: the kernel has killed no process for want of memory since the agent first ran".into()
+                "no kills are known: the kernel has killed nothing for want of memory since the agent first \
+                             ran, or all of it is forgotten by now"
+                    .into()
             }
         }
     }
