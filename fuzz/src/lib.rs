@@ -10,12 +10,14 @@
 mod cgroup;
 mod files;
 mod kernel_log;
+mod kills;
 mod program;
 mod trace;
 
 pub use cgroup::{cgroup_path, memory_hierarchy, owner};
 pub use files::{amounts, memory_files, node_memory, process};
 pub use kernel_log::{kmsg_record, oom_kills, oom_log};
+pub use kills::{kill_line, kill_request, stored_kill};
 pub use program::program;
 pub use trace::{trace_format, trace_page};
 
@@ -26,6 +28,8 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("amounts", amounts),
     ("cgroup_path", cgroup_path),
+    ("kill_line", kill_line),
+    ("kill_request", kill_request),
     ("kmsg_record", kmsg_record),
     ("memory_files", memory_files),
     ("memory_hierarchy", memory_hierarchy),
@@ -37,6 +41,7 @@ pub const TARGETS: &[Target] = &[
     ("program", program),
     ("trace_format", trace_format),
     ("trace_page", trace_page),
+    ("stored_kill", stored_kill),
 ];
 
 /// What is shown of a stranger's bytes must not act on a terminal or break a line.

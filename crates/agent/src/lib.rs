@@ -18,13 +18,16 @@ mod problems;
 mod processes;
 mod shared;
 mod snapshot;
+mod socket;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use reprieve_linux::Roots;
+use reprieve_readings::Escaped;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -32,10 +35,12 @@ use tokio::sync::oneshot;
 pub use log::LogFormat;
 pub use processes::CommandLines;
 pub use reprieve_store::Retention;
+pub use socket::{BadRequest, Closing, KillRequest, SOCKET_NAME};
 
 use crate::journal::Journal;
 use crate::node_watch::NodeWatch;
 use crate::shared::Shared;
+use crate::socket::Served;
 
 /// What the agent is to do.
 #[derive(Debug, Clone)]
@@ -71,6 +76,7 @@ pub fn run(options: &AgentOptions) -> Result<()> {
     log::start(options.log_format);
     let shared = Shared::new(options.interval);
     let (journal, saved) = Journal::open(options.state_directory.clone(), options.retention);
+    let _socket = options.state_directory.as_deref().and_then(|directory| serve_socket(directory, &journal));
     let watch = NodeWatch::open(options, shared.clone(), journal.clone(), saved)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start")?;
     let ended = runtime.block_on(async {
@@ -93,6 +99,17 @@ pub fn run(options: &AgentOptions) -> Result<()> {
         tracing::warn!("the last kills told could not be stored");
     }
     ended
+}
+
+/// Serves the socket. An agent without one goes on.
+fn serve_socket(directory: &Path, journal: &Journal) -> Option<Served> {
+    let path = directory.join(SOCKET_NAME);
+    socket::serve(directory, journal.clone())
+        .inspect_err(|error| {
+            let path = Escaped(path.as_os_str().as_bytes());
+            tracing::warn!("`reprieve kills` can't ask this agent: {path}: {error:#}");
+        })
+        .ok()
 }
 
 /// Starts the watch's thread. The answer resolves if it ever ends, which it should not.

@@ -4,7 +4,7 @@ use std::io;
 
 use reprieve_judgement::{KillRecord, Victim};
 use reprieve_readings::{Bytes, Escaped, Limit};
-use reprieve_report::KillLine;
+use reprieve_report::KillSentence;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,14 +27,14 @@ pub(crate) fn start(format: LogFormat) {
 
 /// Logs one kill in one line. In JSON its parts are fields beside the sentence; what is not known has no field.
 pub(crate) fn kill(record: &KillRecord, format: LogFormat) {
-    let line = KillLine(record);
+    let line = KillSentence(record);
     match format {
         LogFormat::Text => tracing::warn!("{line}"),
         LogFormat::Json => kill_with_fields(record, line),
     }
 }
 
-fn kill_with_fields(record: &KillRecord, line: KillLine<'_>) {
+fn kill_with_fields(record: &KillRecord, line: KillSentence<'_>) {
     let owner = record.owner();
     let victim = record.victim.as_ref();
     let trigger = record.trigger.as_ref();

@@ -2,6 +2,7 @@
 
 mod explain;
 mod free;
+mod kills;
 mod sizing;
 mod state;
 
@@ -17,6 +18,7 @@ pub(crate) use explain::{ExplainArguments, ExplainFormat};
 pub(crate) use free::{FreeArguments, Repeat};
 
 use crate::exit_code::ExitCode;
+pub(crate) use kills::KillsArguments;
 pub(crate) use sizing::{EnvArguments, EnvFormat, ExecArguments};
 pub(crate) use state::StateArguments;
 
@@ -48,6 +50,9 @@ pub(crate) enum Command {
     /// Show how much memory the calling process may still use
     #[command(after_help = free::EXAMPLES)]
     Free(FreeArguments),
+    /// Show the OOM kills that the agent has seen
+    #[command(after_help = kills::EXAMPLES)]
+    Kills(KillsArguments),
     /// Print /proc/meminfo as this container should see it
     #[command(after_help = MEMINFO_EXAMPLES)]
     Meminfo(MeminfoArguments),

@@ -5,6 +5,7 @@ mod env;
 mod exec;
 mod explain;
 mod free;
+mod kills;
 mod limit;
 mod meminfo;
 
@@ -18,6 +19,7 @@ use crate::exit_code::ExitCode;
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     let done = match arguments.command {
         Command::Explain(arguments) => return explain::run(&arguments),
+        Command::Kills(arguments) => return kills::run(&arguments),
         Command::Agent(arguments) => agent::run(arguments),
         Command::Env(arguments) => env::run(arguments),
         Command::Exec(arguments) => exec::run(arguments),

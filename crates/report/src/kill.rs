@@ -7,9 +7,9 @@ use reprieve_readings::{Escaped, Limit};
 
 /// Tells a record of the ledger in one line for people, by `Display`.
 #[derive(Debug, Clone, Copy)]
-pub struct KillLine<'a>(pub &'a KillRecord);
+pub struct KillSentence<'a>(pub &'a KillRecord);
 
-impl KillLine<'_> {
+impl KillSentence<'_> {
     fn write_who(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let record = self.0;
         match &record.victim {
@@ -76,7 +76,7 @@ impl KillLine<'_> {
     }
 }
 
-impl fmt::Display for KillLine<'_> {
+impl fmt::Display for KillSentence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("OOM kill: ")?;
         self.write_who(f)?;
@@ -138,7 +138,7 @@ mod tests {
     }
 
     fn line(record: &KillRecord) -> String {
-        KillLine(record).to_string()
+        KillSentence(record).to_string()
     }
 
     #[test]

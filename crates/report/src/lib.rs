@@ -6,6 +6,7 @@ mod environment;
 mod explain;
 mod free;
 mod kill;
+mod kills;
 mod meminfo;
 mod metrics;
 mod prometheus_text;
@@ -16,7 +17,8 @@ pub use explain::{ExplainedReport, explained_json, explained_markdown, explained
 pub use free::{
     FreeBound, FreeCgroup, FreeReport, Scale, TableOptions, Unit, free_explanation, free_json, free_line, free_table,
 };
-pub use kill::KillLine;
+pub use kill::KillSentence;
+pub use kills::{KillLine, KillSum, KillTable, NotAKill, TableWidth, TriggerLine, kill_details};
 pub use meminfo::meminfo_text;
 pub use metrics::{
     CgroupFigures, CgroupLabels, ExpositionFormat, KillCounts, KillSeries, LedgerFigures, NodeFigures, Snapshot,

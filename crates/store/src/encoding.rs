@@ -7,6 +7,7 @@ mod bytes;
 mod kill;
 mod state;
 
+use reprieve_readings::Escaped;
 use thiserror::Error;
 
 pub use kill::{decode_kill, encode_kill};
@@ -22,6 +23,7 @@ pub struct DecodeError {
 
 impl DecodeError {
     fn new(what: &'static str, reason: impl ToString) -> Self {
-        DecodeError { what, reason: reason.to_string() }
+        // It may quote what it was given.
+        DecodeError { what, reason: Escaped(reason.to_string().as_bytes()).to_string() }
     }
 }

@@ -111,9 +111,11 @@ impl StoreError {
         // How redb 4 begins what it says of a file format that it does not know yet.
         const NEWER_FORMAT: &str = "Expected file format version <=";
         let owned = path.to_owned();
+        // It may quote what is in the file.
+        let escaped = |what: &str| Escaped(what.as_bytes()).to_string();
         match error {
             Inside::Redb(redb::Error::Io(error)) => match error.kind() {
-                ErrorKind::InvalidData => StoreError::Corrupt { path: owned, what: error.to_string() },
+                ErrorKind::InvalidData => StoreError::Corrupt { path: owned, what: escaped(&error.to_string()) },
                 ErrorKind::UnexpectedEof => StoreError::Corrupt { path: owned, what: "it is cut short".into() },
                 _ => StoreError::io(path, error),
             },
@@ -123,7 +125,7 @@ impl StoreError {
             Inside::Redb(redb::Error::UpgradeRequired(version)) => {
                 StoreError::Older { path: owned, what: format!("file format {version}") }
             }
-            Inside::Redb(error) => StoreError::Corrupt { path: owned, what: error.to_string() },
+            Inside::Redb(error) => StoreError::Corrupt { path: owned, what: escaped(&error.to_string()) },
             Inside::Schema(schema) => StoreError::Newer { path: owned, what: format!("schema {schema}") },
             Inside::Decode(error) => StoreError::Corrupt { path: owned, what: error.to_string() },
             Inside::Missing(what) => StoreError::Corrupt { path: owned, what: format!("it has no {what}") },

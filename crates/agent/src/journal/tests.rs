@@ -48,7 +48,7 @@ fn state(next_id: u64) -> SavedLedger {
 }
 
 /// Tells one kill in the cgroup with the inode 5.
-fn told(id: u64) -> LedgerChange {
+pub(crate) fn told(id: u64) -> LedgerChange {
     LedgerChange {
         records: vec![kill(id)],
         counted: vec![(CgroupInode(5), id)],

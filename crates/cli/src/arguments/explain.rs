@@ -77,7 +77,7 @@ impl Since {
     }
 }
 
-fn parse_since(text: &str) -> Result<Since, String> {
+pub(super) fn parse_since(text: &str) -> Result<Since, String> {
     let ago = humantime::parse_duration(text).map(Since::Ago);
     ago.or_else(|_| humantime::parse_rfc3339_weak(text).map(Since::At))
         .map_err(|_| "give a time ago such as 90min or 2h, or a time as 2026-11-24T18:00:00Z".into())

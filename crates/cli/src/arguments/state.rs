@@ -10,8 +10,8 @@ use reprieve_store::default_directory;
 /// Where the state is kept.
 #[derive(Debug, Args)]
 pub(crate) struct StateArguments {
-    /// Directory that the agent keeps kills in; default /var/lib/reprieve for root, else $XDG_STATE_HOME/reprieve or
-    /// ~/.local/state/reprieve
+    /// Directory of the agent's state [default: /var/lib/reprieve; not as root: $XDG_STATE_HOME/reprieve or
+    /// ~/.local/state/reprieve]
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
 }
