@@ -33,13 +33,23 @@ pub(crate) fn runc() -> Result<PathBuf> {
 pub(crate) fn files() -> Result<BTreeSet<PathBuf>> {
     let mut files = BTreeSet::from([runc()?]);
     for name in NAMESPACE_PROGRAMS {
-        let found = process::find_program(name).and_then(|path| path.canonicalize().ok());
-        files.insert(found.with_context(|| format!("{name} is missing; install Debian's package util-linux"))?);
+        files.extend(with_libraries(name, "util-linux")?.1);
     }
-    for program in files.clone() {
-        files.extend(parse_libraries(&process::read_output(Command::new("ldd").arg(program))?)?);
-    }
+    files.extend(libraries(&runc()?)?);
     Ok(files)
+}
+
+/// A program of this machine and every library that it loads, for a machine that has none.
+pub(crate) fn with_libraries(name: &str, package: &str) -> Result<(PathBuf, BTreeSet<PathBuf>)> {
+    let found = process::find_program(name).and_then(|path| path.canonicalize().ok());
+    let program = found.with_context(|| format!("{name} is missing; install Debian's package {package}"))?;
+    let mut files = BTreeSet::from([program.clone()]);
+    files.extend(libraries(&program)?);
+    Ok((program, files))
+}
+
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    parse_libraries(&process::read_output(Command::new("ldd").arg(program))?)
 }
 
 /// Reads lines of ldd(1): `NAME => PATH (ADDRESS)` for a library, `PATH (ADDRESS)` for the loader.

@@ -11,6 +11,7 @@ mod containers;
 mod debian;
 mod process;
 mod static_build;
+mod storm;
 mod test;
 mod vm;
 mod workspace;
@@ -34,6 +35,8 @@ enum Chore {
     Vm(vm::kernel_tests::Options),
     /// Measure what Reprieve costs beside its peers, and print tables
     Bench(bench::Options),
+    /// Let the kernel kill a thousand processes at once, and see who accounts for all
+    Storm(storm::Options),
     /// Fill memory until the kernel kills, and compare with what was said to be available
     Calibrate(calibrate::Options),
     /// Write a fixture: the memory files of cgroups, as a tree of plain files
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Chore::Test(options) => test::run(&options),
         Chore::Vm(options) => vm::kernel_tests::run(&options),
         Chore::Bench(options) => bench::run(&options),
+        Chore::Storm(options) => storm::run(&options),
         Chore::Calibrate(options) => calibrate::run(&options),
         Chore::Capture(options) => capture::run(&options),
     };

@@ -46,6 +46,9 @@ pub(crate) struct Options {
     /// Containers that are there at a time
     #[arg(long, default_value_t = 12)]
     at_once: usize,
+    /// The peer
+    #[arg(long, default_value = "dmesg")]
+    dmesg: PathBuf,
     /// Times the agent is killed and started again
     #[arg(long, default_value_t = 3)]
     restarts: usize,
@@ -56,7 +59,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let place = Place::open()?;
     let state = tempfile::tempdir().context("no directory for the agent's state")?;
     let agent = AgentUnderFire::start(&options.program, state.path(), place.cgroup("agent")?)?;
-    let dmesg = Dmesg::start(&place)?;
+    let dmesg = Dmesg::start(&options.dmesg, &place)?;
     // A few scans, as on a machine that has been up for a while.
     thread::sleep(Duration::from_secs(3));
 

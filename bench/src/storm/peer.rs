@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread::{self, JoinHandle};
 
@@ -26,8 +27,8 @@ pub(crate) struct Lines {
 }
 
 impl Dmesg {
-    pub(crate) fn start(place: &Place) -> Result<Self> {
-        let mut command = command_in(&place.cgroup("dmesg")?, "dmesg");
+    pub(crate) fn start(program: &Path, place: &Place) -> Result<Self> {
+        let mut command = command_in(&place.cgroup("dmesg")?, program);
         let mut process = command.arg("--follow-new").stdout(Stdio::piped()).spawn().context("dmesg did not start")?;
         let output = BufReader::new(process.stdout.take().context("dmesg has no stdout")?);
         let reader = thread::spawn(move || {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use reprieve_readings::CgroupVersion;
 
 use super::Options;
@@ -69,7 +69,10 @@ impl Verdict {
         row("dmesg: the process (`Killed process`)", |told| told.killed_line);
         row("dmesg: the process in its cgroup (`oom-kill:`)", |told| told.summary_line);
         let title = format!("A storm: {} kills over {} containers", self.victims.len(), options.cgroups);
-        crate::print_section(&title, &table, &self.notes(version)?)
+        crate::print_section(&title, &table, &self.notes(version)?)?;
+        ensure!(self.rise == self.counted, "the ledger does not add up: {} of {}", self.counted, self.rise);
+        ensure!(read.more_than_once + lost.more_than_once == 0, "some kills are told more than once");
+        Ok(())
     }
 
     fn told<'a>(&self, victims: impl Iterator<Item = &'a Victim>, records: &HashMap<u32, Vec<&Record>>) -> Told {

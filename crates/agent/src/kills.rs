@@ -4,37 +4,34 @@
 //! process can be looked at for some milliseconds only.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use reprieve_judgement::{FirstProcess, KillLedger, Place, Progress, SavedLedger, Sighting, TaskCgroup};
+use reprieve_judgement::{KillLedger, Progress, SavedLedger};
 use reprieve_linux::{
     Cgroup, CgroupId, EventsWatch, NodeKillCounter, Problems, ScanSummary, in_first_pid_namespace, read_boot_id,
     time_since_boot,
 };
-use reprieve_readings::{BootId, Bytes, CgroupInode, CgroupPath, CgroupVersion, OomReport, OomVictim};
+use reprieve_readings::{BootId, CgroupInode, CgroupVersion, OomVictim};
 use reprieve_report::{KillCounts, KillSeries, LedgerFigures};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::AgentOptions;
-use crate::aftermath;
 use crate::journal::Journal;
 use crate::kill_book::KillBook;
 use crate::kill_log::{KillLog, LogRead};
-use crate::kill_marks::{self, KillMarks};
+use crate::kill_marks::KillMarks;
 use crate::node::Node;
 use crate::processes::Processes;
+use crate::witnesses::{self, Witnesses};
 
 /// Everything that tells of kills.
 pub(crate) struct KillWatch {
     log: KillLog,
-    marks: KillMarks,
+    witnesses: Witnesses,
     events: Option<EventsWatch>,
     node_counter: NodeKillCounter,
-    processes: Processes,
     ledger: KillLedger,
     book: KillBook,
-    // Only then are the pids of the log those of /proc.
-    pids_are_global: bool,
     scanned_before: bool,
     scan_began: Option<Duration>,
     swept: Option<Instant>,
@@ -58,8 +55,7 @@ impl KillWatch {
     /// Opens what tells of kills, and says once what can't be seen and what would change that.
     pub(crate) fn open(node: &mut Node, options: &AgentOptions, journal: Journal, saved: SavedLedger) -> Self {
         let mut problems = Problems::default();
-        // Without it nothing of another run can be known to be of this boot: then each run stands for itself.
-        let boot = read_boot_id(&node.roots, &mut problems).unwrap_or(BootId(0));
+        let boot = read_boot_id(&node.roots, &mut problems).unwrap_or_else(unlike_any_other);
         let node_counter = NodeKillCounter::open(&node.roots, &mut problems);
         node.problems.take(&problems);
         let events = open_events(node);
@@ -75,13 +71,15 @@ impl KillWatch {
         book.read_journal(node, |record| ledger.remember(record));
         KillWatch {
             log: KillLog::open(),
-            marks: KillMarks::open(&node.roots, options.trace),
+            witnesses: Witnesses {
+                marks: KillMarks::open(&node.roots, options.trace),
+                processes: Processes::new(&node.roots, options.command_lines),
+                pids_are_global,
+            },
             events,
             node_counter,
-            processes: Processes::new(&node.roots, options.command_lines),
             ledger,
             book,
-            pids_are_global,
             scanned_before: false,
             scan_began: None,
             swept: None,
@@ -91,7 +89,7 @@ impl KillWatch {
     /// What to wait for.
     pub(crate) fn poll_fds(&self) -> Vec<PollFd<'_>> {
         let events = self.events.iter().map(|events| PollFd::new(events, PollFlags::IN));
-        self.log.poll_fds().chain(self.marks.poll_fds()).chain(events).collect()
+        self.log.poll_fds().chain(self.witnesses.marks.poll_fds()).chain(events).collect()
     }
 
     /// How long at most to wait: whatever waits for a match must be looked at again.
@@ -108,8 +106,8 @@ impl KillWatch {
     pub(crate) fn ledger_figures(&self) -> LedgerFigures {
         LedgerFigures {
             told: self.ledger.rise(),
-            traced: self.marks.are_traced(),
-            trace_lost: self.marks.lost(),
+            traced: self.witnesses.marks.are_traced(),
+            trace_lost: self.witnesses.marks.lost(),
             ..self.book.figures()
         }
     }
@@ -141,7 +139,7 @@ impl KillWatch {
             return;
         }
         self.take_events(node);
-        self.take_marks(node);
+        self.witnesses.mark_victims(&mut self.ledger, node);
         let log_read = self.take_log(node);
         self.settle(log_read, node);
     }
@@ -149,14 +147,17 @@ impl KillWatch {
     /// Takes the counters of all cgroups after a scan that began at `began`, and watches the new ones.
     pub(crate) fn take_scan(&mut self, summary: &ScanSummary, began: Duration, node: &mut Node) {
         // A cgroup of v1 that was renamed is another one by its path, and the same by its inode.
-        let there: HashSet<CgroupInode> = match summary.removed.is_empty() {
+        let there: HashSet<CgroupInode> = match summary.removed.is_empty() && self.scanned_before {
             true => HashSet::new(),
             false => node.tree.iter().map(Cgroup::inode).collect(),
         };
+        if !self.scanned_before {
+            self.ledger.forget_missing(&there);
+        }
         for (id, inode) in &summary.removed {
             if !there.contains(inode) {
                 self.ledger.forget(*inode);
-                self.processes.table.forget(*inode, time_since_boot());
+                self.witnesses.processes.table.forget(*inode, time_since_boot());
             }
             if let Some(events) = &mut self.events {
                 events.remove(*id);
@@ -172,7 +173,7 @@ impl KillWatch {
         for id in &summary.appeared {
             self.watch(*id, node);
         }
-        self.processes.look(node);
+        self.witnesses.processes.look(node);
         self.take(node);
     }
 
@@ -184,7 +185,7 @@ impl KillWatch {
                 self.ledger.begin_cgroup(cgroup.inode(), kills);
             }
         }
-        self.take_marks(node);
+        self.witnesses.mark_victims(&mut self.ledger, node);
         while !self.take_log(node) {}
         let mut kills = self.read_node_count(node);
         for _ in 0..Self::QUIET_LOOKS {
@@ -238,21 +239,6 @@ impl KillWatch {
         }
     }
 
-    /// Takes the victims that the kernel marked: the log may not name them.
-    fn take_marks(&mut self, node: &mut Node) {
-        let table = |task: u32| {
-            let (inode, path, _) = self.processes.table.find(task)?;
-            Some(TaskCgroup { path: path.clone(), inode: Some(inode) })
-        };
-        let marked = self.marks.take(&node.roots, table, &mut node.problems);
-        let now = time_since_boot();
-        for mark in marked {
-            let victim = kill_marks::victim(mark, now);
-            let sighting = self.sight(victim, node);
-            self.ledger.mark(sighting, now);
-        }
-    }
-
     /// Takes what the kernel's log holds, but not without end: somebody may be writing as fast as we read. Says whether
     /// that was all.
     fn take_log(&mut self, node: &mut Node) -> bool {
@@ -275,8 +261,8 @@ impl KillWatch {
 
     fn take_victim(&mut self, victim: OomVictim, node: &mut Node) {
         let sighting = match self.ledger.counts() {
-            true => self.sight(victim, node),
-            false => history(victim),
+            true => self.witnesses.sight(victim, node),
+            false => witnesses::history(victim),
         };
         if self.ledger.wants_node_count() {
             self.count_node(node);
@@ -287,78 +273,7 @@ impl KillWatch {
         if let Some(id) = path.and_then(|path| node.tree.find(&path)).map(Cgroup::id) {
             self.take_counter(id, node);
         }
-        self.book.take(told, node, &self.processes);
-    }
-
-    /// Looks at a victim and its cgroup. To be called before anything else: some milliseconds later it is gone.
-    fn sight(&mut self, victim: OomVictim, node: &mut Node) -> Sighting {
-        let process = aftermath::victim_process(&victim, node);
-        let found = self.cgroup_of(&victim, node);
-        let path = found.as_ref().map(|(path, _)| path);
-        let id = path.or(victim.oom_group.as_ref()).and_then(|path| node.tree.look_up(path));
-        let first_process = match id {
-            Some(id) if self.pids_are_global => aftermath::first_process(&victim, process, id, node),
-            _ => FirstProcess::Unknown,
-        };
-        let place = found.map(|(path, known)| {
-            // Another cgroup may have the path by now.
-            let there = node.tree.find(&path).map(Cgroup::inode);
-            Place { path, inode: there.filter(|there| known.is_none_or(|known| known == *there)) }
-        });
-        Sighting { victim, place_certain: place.is_some(), place, first_process }
-    }
-
-    /// The victim's cgroup, and its inode where that is known: by the kernel's report; by the process table, where the
-    /// rate limit swallowed that; by where its process was made or seen; or by the cgroup that dies as a whole, if none is
-    /// inside it.
-    fn cgroup_of(&self, victim: &OomVictim, node: &mut Node) -> Option<(CgroupPath, Option<CgroupInode>)> {
-        if let Some(cgroup) = &victim.report.task_memcg {
-            return Some((cgroup.clone(), None));
-        }
-        let listed = self.pids_are_global.then(|| node.memory_cgroup_of(victim.pid)).flatten();
-        // v1 books a process that has ended to the root. v2 marks a cgroup that is gone. A cgroup outside of our namespace
-        // has no name that others would know.
-        let useless = |cgroup: &CgroupPath| {
-            (node.tree.version() == CgroupVersion::V1 && cgroup.is_root())
-                || cgroup.as_bytes().ends_with(b" (deleted)")
-                || cgroup.leaves_namespace()
-        };
-        let listed = listed.filter(|cgroup| !useless(cgroup)).map(|cgroup| (cgroup, None));
-        listed.or_else(|| self.seen_in(victim)).or_else(|| {
-            let dying = node.tree.look_up(victim.oom_group.as_ref()?)?;
-            let childless = node.tree.get(dying).filter(|cgroup| cgroup.children().is_empty());
-            childless.map(|cgroup| (cgroup.path().clone(), Some(cgroup.inode())))
-        })
-    }
-
-    /// Where the victim's process was made, moved or seen.
-    fn seen_in(&self, victim: &OomVictim) -> Option<(CgroupPath, Option<CgroupInode>)> {
-        if let Some(TaskCgroup { path, inode }) = self.marks.cgroup_of(victim.pid) {
-            return Some((path.clone(), *inode));
-        }
-        let (inode, path, process) = self.processes.table.find(victim.pid)?;
-        // The pid may be another's by now.
-        (self.pids_are_global && process.name == victim.name).then(|| (path.clone(), Some(inode)))
-    }
-
-    /// Marks whoever has vanished from cgroups in which kills wait for a name.
-    fn mark_vanished(&mut self, node: &mut Node) {
-        if !self.pids_are_global {
-            return;
-        }
-        let now = time_since_boot();
-        for (inode, count) in self.ledger.nameless(now) {
-            for process in self.processes.likely_victims(inode, count, node) {
-                let Some((_, path, _)) = self.processes.table.find(process.id.pid) else { continue };
-                let place = Some(Place { path: path.clone(), inode: Some(inode) });
-                let victim = vanished(process.id.pid, process.name, now);
-                let first_process = FirstProcess::Unknown;
-                self.ledger.mark(
-                    Sighting { victim, place, place_certain: true, first_process },
-                    now.saturating_sub(Self::PATIENCE / 2),
-                );
-            }
-        }
+        self.book.take(told, node, &self.witnesses.processes);
     }
 
     fn settle(&mut self, log_read: bool, node: &mut Node) {
@@ -368,12 +283,12 @@ impl KillWatch {
                 node.tree.refresh_kill_counters();
                 self.count_all(node);
             }
-            self.mark_vanished(node);
+            self.witnesses.mark_vanished(&mut self.ledger, node);
             // Last: what it counts beyond all others is told as a kill of which nothing else is known.
             self.count_node(node);
             let progress = Progress { log_read, scan_began: self.scan_began };
             let told = self.ledger.settle(progress, time_since_boot());
-            self.book.take(told, node, &self.processes);
+            self.book.take(told, node, &self.witnesses.processes);
         }
         self.save();
     }
@@ -398,32 +313,10 @@ impl KillWatch {
     }
 }
 
-/// A kill from before counting began: nothing of it can be looked at any more.
-fn history(victim: OomVictim) -> Sighting {
-    let place = victim.report.task_memcg.clone().map(|path| Place { path, inode: None });
-    Sighting { victim, place_certain: place.is_some(), place, first_process: FirstProcess::Unknown }
-}
-
-/// A process that has vanished, in the form in which the log would tell of a victim.
-fn vanished(pid: u32, name: Vec<u8>, since_boot: Duration) -> OomVictim {
-    let none: Option<Bytes> = None;
-    OomVictim {
-        sequence: 0,
-        since_boot,
-        pid,
-        name,
-        uid: None,
-        total_vm: none,
-        anon_rss: none,
-        file_rss: none,
-        shmem_rss: none,
-        pgtables: none,
-        oom_score_adj: None,
-        scope: None,
-        oom_group: None,
-        repeat: false,
-        report: OomReport::default(),
-    }
+/// Without a boot id nothing of another run can be known to be of this boot: each run stands for itself.
+fn unlike_any_other() -> BootId {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    BootId(now.as_nanos() << 32 | u128::from(std::process::id()))
 }
 
 /// v1 has no notice that works without writing: there, the kernel's log and the scans tell.

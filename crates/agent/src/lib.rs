@@ -19,6 +19,7 @@ mod processes;
 mod shared;
 mod snapshot;
 mod socket;
+mod witnesses;
 
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;

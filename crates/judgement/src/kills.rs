@@ -13,6 +13,7 @@ mod processes;
 mod record;
 mod saved;
 mod settle;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -26,7 +27,7 @@ pub use ledger::KillLedger;
 pub use processes::{ProcessTable, SeenProcess, judge_likely_victims};
 pub use record::{Identity, KillId, KillRecord, Victim, Visibility};
 pub use saved::{LedgerChange, SavedLedger};
-pub use settle::Progress;
+pub use settle::{NamelessKills, Progress};
 pub use totals::{KillKey, KillPlace, KillTotal, KillTotals};
 
 use crate::first_process::FirstProcess;

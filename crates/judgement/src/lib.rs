@@ -31,8 +31,8 @@ pub use first_process::{
 };
 pub use kills::{
     Identity, Kill, KillFilter, KillId, KillKey, KillLedger, KillPlace, KillRecord, KillTotal, KillTotals,
-    LedgerChange, Place, ProcessTable, Progress, SavedLedger, SeenProcess, Sighting, Told, Victim, Visibility,
-    judge_likely_victims,
+    LedgerChange, NamelessKills, Place, ProcessTable, Progress, SavedLedger, SeenProcess, Sighting, Told, Victim,
+    Visibility, judge_likely_victims,
 };
 pub use lineage::{Lineage, TaskCgroup};
 #[cfg(feature = "oom-log")]

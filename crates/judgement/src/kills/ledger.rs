@@ -7,7 +7,7 @@ use reprieve_readings::{BootId, CgroupInode, CgroupPath, OomVictim};
 
 use super::account::{CgroupAccount, NodeAccount};
 use super::position::LogPosition;
-use super::{Identity, Kill, KillId, KillRecord, LedgerChange, Place, SavedLedger, Sighting, Told, Victim};
+use super::{Identity, KillId, KillRecord, LedgerChange, Place, SavedLedger, Sighting, Told, Victim};
 use crate::first_process::FirstProcess;
 
 /// What is known of all kills so far. Times are those since boot, by a clock that never jumps (CLOCK_MONOTONIC).
@@ -19,22 +19,22 @@ pub struct KillLedger {
     pub(super) node: NodeAccount,
     pub(super) cgroups: HashMap<CgroupInode, CgroupAccount>,
     // Cgroups that are gone, while something of them is open.
-    gone: HashSet<CgroupInode>,
+    pub(super) gone: HashSet<CgroupInode>,
     // Named without a cgroup.
     pub(super) unplaced: VecDeque<Named>,
     // Marked by the kernel, not named by its log so far.
     pub(super) marked: VecDeque<Named>,
     // Told by name lately: a group kill's first victim is counted again.
-    recent: VecDeque<Recent>,
+    pub(super) recent: VecDeque<Recent>,
     // Told without a sure name lately: it can still come.
     pub(super) unnamed: VecDeque<Unnamed>,
     // A kill may be told in the wrong cgroup, and the accounts have not been even since.
     pub(super) loose: bool,
     counts_begun: bool,
     begun_unsaved: bool,
-    position: LogPosition,
-    dirty: HashSet<CgroupInode>,
-    forgotten: Vec<CgroupInode>,
+    pub(super) position: LogPosition,
+    pub(super) dirty: HashSet<CgroupInode>,
+    pub(super) forgotten: Vec<CgroupInode>,
 }
 
 /// A victim that something named.
@@ -54,13 +54,13 @@ pub(super) struct Named {
 
 /// A victim that was told.
 #[derive(Debug)]
-struct Recent {
-    pid: u32,
-    since_boot: Duration,
-    id: KillId,
-    history: bool,
-    cgroup: Option<CgroupInode>,
-    cgroup_certain: bool,
+pub(super) struct Recent {
+    pub(super) pid: u32,
+    pub(super) since_boot: Duration,
+    pub(super) id: KillId,
+    pub(super) history: bool,
+    pub(super) cgroup: Option<CgroupInode>,
+    pub(super) cgroup_certain: bool,
 }
 
 /// Kills that were told without a name, or with one that is only likely.
@@ -74,11 +74,11 @@ pub(super) struct Unnamed {
 
 impl KillLedger {
     /// Victims and nameless kills to remember for what may come later.
-    const REMEMBERED: usize = 256;
+    pub(super) const REMEMBERED: usize = 256;
     /// Pids are used again, but not so soon.
-    const SAME_VICTIM: Duration = Duration::from_secs(60);
+    pub(super) const SAME_VICTIM: Duration = Duration::from_secs(60);
     /// The log's reader has seen both lines of a victim that is counted again.
-    const SAME_GROUP: Duration = Duration::from_secs(300);
+    pub(super) const SAME_GROUP: Duration = Duration::from_secs(300);
 
     /// A ledger for this boot that goes on from what was saved. A rise waits `patience` for its victim's name, and a name
     /// for its cgroup.
@@ -253,6 +253,14 @@ impl KillLedger {
         }
     }
 
+    /// Forgets the cgroups that an earlier run knew and that are gone.
+    pub fn forget_missing(&mut self, there: &HashSet<CgroupInode>) {
+        let missing = self.cgroups.keys().filter(|inode| !there.contains(inode));
+        for inode in missing.copied().collect::<Vec<_>>() {
+            self.forget(inode);
+        }
+    }
+
     /// Whether something waits for `settle`.
     pub fn is_waiting(&self) -> bool {
         !self.unplaced.is_empty()
@@ -279,189 +287,6 @@ impl KillLedger {
             told_beyond: self.position.beyond(),
         };
         Some(LedgerChange { records, counted, forgotten: std::mem::take(&mut self.forgotten), state })
-    }
-
-    /// How many kills the machine's count has room for beside those that wait; `None` where it isn't known.
-    pub(super) fn room(&self) -> Option<u64> {
-        let waiting: u64 = self.unplaced.iter().map(Named::units).sum();
-        self.node.open().map(|open| open.saturating_sub(waiting))
-    }
-
-    /// Tells a kill by name, in its place.
-    pub(super) fn tell_named(&mut self, named: Named) -> Told {
-        let units = named.units();
-        self.node.tell(units);
-        if let Some(inode) = named.place.as_ref().and_then(|place| place.inode) {
-            self.tell_in(inode, units);
-        }
-        let id = self.take_id();
-        self.finish(named, id, false)
-    }
-
-    /// Tells kills of which nothing but the number is known.
-    pub(super) fn tell_unnamed(&mut self, cgroup: Option<CgroupPath>, count: u64, now: Duration) -> Told {
-        self.node.tell(count);
-        let id = self.take_id();
-        self.remember_unnamed(Unnamed { id, cgroup: cgroup.clone(), count, since: now });
-        Told::Kill(Box::new(Kill {
-            id,
-            since_boot: now,
-            sequence: None,
-            victim: None,
-            identity: Identity::Unknown,
-            count,
-            repeats: 0,
-            cgroup_certain: cgroup.is_some(),
-            cgroup,
-            first_process: FirstProcess::Unknown,
-            history: false,
-        }))
-    }
-
-    /// Takes all that a cgroup's counter showed for told, here or elsewhere.
-    pub(super) fn close(&mut self, cgroup: CgroupInode) {
-        if let Some(account) = self.cgroups.get_mut(&cgroup) {
-            account.account.close();
-            self.dirty.insert(cgroup);
-        }
-        self.drop_if_gone(cgroup);
-    }
-
-    /// The kill of a line for which the machine's count has no room. If one was told without a sure name, this is its name.
-    pub(super) fn tell_late(&mut self, named: Named) -> Vec<Told> {
-        let path = named.place.as_ref().map(|place| &place.path);
-        let same_place = self.unnamed.iter().position(|unnamed| unnamed.cgroup.as_ref() == path);
-        self.tell_instead(same_place.unwrap_or(0), named)
-    }
-
-    /// Tells a kill by name that was told without a sure one, or as history where there is none such.
-    fn tell_instead(&mut self, index: usize, mut named: Named) -> Vec<Told> {
-        self.loose = true;
-        let Some(unnamed) = self.unnamed.get_mut(index) else { return vec![self.tell_history(named)] };
-        unnamed.count -= 1;
-        let id = unnamed.id;
-        if named.place.is_none() {
-            named.place = unnamed.cgroup.clone().map(|path| Place { path, inode: None });
-        }
-        if unnamed.count == 0 {
-            self.unnamed.remove(index);
-            return vec![self.finish(named, id, false)];
-        }
-        let own = self.take_id();
-        vec![Told::OneFewer(id), self.finish(named, own, false)]
-    }
-
-    fn tell_history(&mut self, named: Named) -> Told {
-        let id = self.take_id();
-        self.finish(named, id, true)
-    }
-
-    fn finish(&mut self, named: Named, id: KillId, history: bool) -> Told {
-        let Named { victim, sequence, identity, first_process, place, place_certain, repeats, .. } = named;
-        if let Some(sequence) = sequence {
-            self.position.done(sequence);
-        }
-        let OomVictim { pid, since_boot, .. } = victim;
-        let cgroup = place.as_ref().and_then(|place| place.inode);
-        self.remember_victim(Recent { pid, since_boot, id, history, cgroup, cgroup_certain: place_certain });
-        if identity != Identity::Exact {
-            let cgroup = place.as_ref().map(|place| place.path.clone());
-            self.remember_unnamed(Unnamed { id, cgroup, count: 1, since: since_boot });
-        }
-        Told::Kill(Box::new(Kill {
-            id,
-            since_boot: victim.since_boot,
-            sequence,
-            victim: Some(victim),
-            identity,
-            count: 1,
-            repeats,
-            cgroup: place.map(|place| place.path),
-            cgroup_certain: place_certain,
-            first_process,
-            history,
-        }))
-    }
-
-    /// Gives up a likely victim that waits for its cgroup, for a sure one; says whether there was one.
-    fn give_up_likely(&mut self) -> bool {
-        let likely = self.unplaced.iter().position(|named| named.identity == Identity::Likely);
-        likely.and_then(|index| self.unplaced.remove(index)).is_some()
-    }
-
-    /// Counts a victim again; `None` where its first line isn't known.
-    fn count_again(&mut self, victim: &OomVictim, place: Option<&Place>) -> Option<Vec<Told>> {
-        // Without room it was told before, without a name.
-        let has_room = self.room() != Some(0) || self.give_up_likely();
-        if let Some(named) = self.unplaced.iter_mut().find(|named| named.victim.pid == victim.pid) {
-            named.repeats += u64::from(has_room);
-            return Some(Vec::new());
-        }
-        let &Recent { id, history, cgroup, cgroup_certain, .. } = self.recent(victim, Self::SAME_GROUP)?;
-        // If it was only likely, it is sure now.
-        self.unnamed.retain(|unnamed| unnamed.id != id);
-        if !history {
-            if !has_room {
-                return Some(Vec::new());
-            }
-            self.node.tell(1);
-            self.loose |= place.is_none() && !cgroup_certain;
-            if let Some(inode) = place.and_then(|place| place.inode).or(cgroup) {
-                self.tell_in(inode, 1);
-            }
-        }
-        Some(vec![Told::CountedAgain(id)])
-    }
-
-    pub(super) fn tell_in(&mut self, inode: CgroupInode, units: u64) {
-        let account = self.cgroups.entry(inode).or_insert_with(|| CgroupAccount::told_to(0));
-        account.account.tell(units);
-        self.dirty.insert(inode);
-        self.drop_if_gone(inode);
-    }
-
-    /// A place that is gone may be that of an account that is still open.
-    fn find_gone(&self, place: Place) -> Place {
-        let is_there = |inode: &&CgroupInode| {
-            self.cgroups.get(inode).is_some_and(|account| account.path.as_ref() == Some(&place.path))
-        };
-        let inode = place.inode.or_else(|| self.gone.iter().find(is_there).copied());
-        Place { inode, ..place }
-    }
-
-    fn drop_if_gone(&mut self, inode: CgroupInode) {
-        let is_settled = self.cgroups.get(&inode).is_some_and(|cgroup| cgroup.account.open() == 0);
-        if is_settled && self.gone.remove(&inode) {
-            self.cgroups.remove(&inode);
-            self.forgotten.push(inode);
-        }
-    }
-
-    fn take_id(&mut self) -> KillId {
-        let id = self.next_id;
-        self.next_id = KillId(id.0.saturating_add(1));
-        id
-    }
-
-    fn recent(&self, victim: &OomVictim, within: Duration) -> Option<&Recent> {
-        self.recent
-            .iter()
-            .rev()
-            .find(|recent| recent.pid == victim.pid && recent.since_boot.abs_diff(victim.since_boot) < within)
-    }
-
-    fn remember_victim(&mut self, recent: Recent) {
-        if self.recent.len() >= Self::REMEMBERED {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(recent);
-    }
-
-    fn remember_unnamed(&mut self, unnamed: Unnamed) {
-        if self.unnamed.len() >= Self::REMEMBERED {
-            self.unnamed.pop_front();
-        }
-        self.unnamed.push_back(unnamed);
     }
 }
 

@@ -17,6 +17,17 @@ pub struct Progress {
     pub scan_began: Option<Duration>,
 }
 
+/// Kills that a cgroup has counted and nothing has named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamelessKills {
+    /// The cgroup.
+    pub cgroup: CgroupInode,
+    /// How many.
+    pub kills: u64,
+    /// When the first of them was seen.
+    pub since: Duration,
+}
+
 /// A cgroup in which kills are open.
 struct OpenCgroup {
     inode: CgroupInode,
@@ -52,12 +63,15 @@ impl KillLedger {
         self.unplaced.front().is_some_and(|named| named.since <= end) || self.unaccounted(end) > 0
     }
 
-    /// The cgroups in which kills wait for a name and the log has had some time to give it, with how many there are: whoever
-    /// has vanished from there is a likely victim, see [`mark`](Self::mark).
-    pub fn nameless(&self, now: Duration) -> Vec<(CgroupInode, u64)> {
+    /// The cgroups in which kills wait for a name and the log has had some time to give it: whoever has vanished from there
+    /// is a likely victim, see [`mark`](Self::mark).
+    pub fn nameless(&self, now: Duration) -> Vec<NamelessKills> {
         let Some(end) = now.checked_sub(self.patience / 2) else { return Vec::new() };
-        let open = |(&inode, cgroup): (&CgroupInode, &CgroupAccount)| (inode, cgroup.account.open_at(end));
-        self.cgroups.iter().map(open).filter(|(_, open)| *open > 0).collect()
+        let waiting = |(&cgroup, known): (&CgroupInode, &CgroupAccount)| {
+            let since = known.account.open_since()?;
+            Some(NamelessKills { cgroup, kills: known.account.open_at(end), since })
+        };
+        self.cgroups.iter().filter_map(waiting).filter(|waiting| waiting.kills > 0).collect()
     }
 
     /// Gives victims without a cgroup to cgroups with open kills, oldest to oldest: at once where all kills are accounted

@@ -95,6 +95,23 @@ pub struct MarkVictim {
     pub oom_score_adj: Option<i16>,
 }
 
+impl MarkVictim {
+    /// A victim of which no more than this is known.
+    pub fn new(pid: u32, name: Option<Vec<u8>>) -> Self {
+        MarkVictim {
+            pid,
+            name,
+            uid: None,
+            total_vm: None,
+            anon_rss: None,
+            file_rss: None,
+            shmem_rss: None,
+            pgtables: None,
+            oom_score_adj: None,
+        }
+    }
+}
+
 impl Tracepoint {
     /// The name of the folder in `events` that holds the event's own.
     pub fn system(self) -> &'static str {
