@@ -6,7 +6,6 @@
 mod aftermath;
 mod containers;
 mod http;
-#[allow(dead_code)]
 mod journal;
 mod kills;
 mod log;

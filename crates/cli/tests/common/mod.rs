@@ -1,4 +1,5 @@
 //! A running agent, its log lines and its HTTP answers.
+#![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,7 +17,7 @@ pub(crate) struct Agent {
     pub(crate) lines: Receiver<String>,
     pub(crate) address: SocketAddr,
     /// Where it keeps kills.
-    _state: tempfile::TempDir,
+    pub(crate) state: tempfile::TempDir,
 }
 
 pub(crate) fn reprieve() -> Command {
@@ -30,9 +31,17 @@ impl Agent {
     }
 
     /// The same with a program that becomes reprieve, given the arguments.
-    pub(crate) fn start_as(mut command: Command, configure: impl FnOnce(&mut Command)) -> Agent {
+    pub(crate) fn start_as(command: Command, configure: impl FnOnce(&mut Command)) -> Agent {
+        Agent::start_in(tempfile::tempdir().unwrap(), command, configure)
+    }
+
+    /// The same with a state directory.
+    pub(crate) fn start_in(
+        state: tempfile::TempDir,
+        mut command: Command,
+        configure: impl FnOnce(&mut Command),
+    ) -> Agent {
         command.args(["agent", "--listen", "127.0.0.1:0", "--log-format", "json"]);
-        let state = tempfile::tempdir().unwrap();
         command.arg("--state-dir").arg(state.path());
         configure(&mut command);
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
@@ -43,7 +52,7 @@ impl Agent {
                 let _ = sender.send(line.unwrap());
             }
         });
-        let mut agent = Agent { child, lines, address: ([127, 0, 0, 1], 0).into(), _state: state };
+        let mut agent = Agent { child, lines, address: ([127, 0, 0, 1], 0).into(), state };
         let up = agent.wait_for_line(|line| line["address"].is_string()).expect("the agent comes up");
         agent.address = up["address"].as_str().unwrap().parse().unwrap();
         let end = Instant::now() + PATIENCE;
@@ -87,6 +96,13 @@ impl Agent {
         let (_, _, body) = self.get("/metrics", "");
         let line = body.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
         Some(line.parse().unwrap())
+    }
+
+    /// Kills it as nothing should; returns its state directory.
+    pub(crate) fn kill(mut self) -> tempfile::TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.state, tempfile::tempdir().unwrap())
     }
 
     /// Ends it as systemd or the kubelet would; returns its exit code.
