@@ -141,6 +141,7 @@ impl Journal {
     }
 
     /// Takes a change. Never waits for a disk.
+    #[allow(dead_code, reason = "the ledger is about to")]
     pub(crate) fn write(&mut self, change: LedgerChange) {
         self.lock().take(change, Instant::now());
         self.shared.work.notify_one();

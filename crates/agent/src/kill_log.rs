@@ -1,4 +1,4 @@
-//! The kernel's log as the agent follows it: from its oldest record on, and saying what was lost.
+//! The kernel's log as the agent follows it, saying what was lost.
 
 use std::path::Path;
 
@@ -24,9 +24,14 @@ pub(crate) enum LogRead {
 }
 
 impl KillLog {
-    /// Opens the log; where it can't be read, says what would change that.
-    pub(crate) fn open() -> Self {
-        let kmsg = match KmsgReader::open_at_start(Path::new("/dev/kmsg")) {
+    /// Opens the log, at its oldest record or at its end; where it can't be read, says what would change that.
+    pub(crate) fn open(with_history: bool) -> Self {
+        let device = Path::new("/dev/kmsg");
+        let opened = match with_history {
+            true => KmsgReader::open_at_start(device),
+            false => KmsgReader::open_at_end(device),
+        };
+        let kmsg = match opened {
             Ok(kmsg) => Some(kmsg),
             Err(error) => {
                 tracing::warn!("kills are counted but victims can't be named: can't read /dev/kmsg: {error}");

@@ -55,7 +55,7 @@ impl KillWatch {
     /// Opens what tells of kills, and says once what can't be seen and what would change that.
     pub(crate) fn open(node: &mut Node, options: &AgentOptions, journal: Journal, saved: SavedLedger) -> Self {
         let mut problems = Problems::default();
-        let boot = read_boot_id(&node.roots, &mut problems).unwrap_or_else(unlike_any_other);
+        let boot = read_boot_id(&node.roots, &mut problems);
         let node_counter = NodeKillCounter::open(&node.roots, &mut problems);
         node.problems.take(&problems);
         let events = open_events(node);
@@ -66,11 +66,14 @@ impl KillWatch {
                  be unknown; share the host's (Kubernetes: hostPID: true)"
             );
         }
+        // Without a boot id, history would be told again by each run.
+        let log = KillLog::open(boot.is_some());
+        let boot = boot.unwrap_or_else(unlike_any_other);
         let mut ledger = KillLedger::new(boot, saved, Self::PATIENCE);
         let mut book = KillBook::new(boot, options.log_format, pids_are_global, journal);
         book.read_journal(node, |record| ledger.remember(record));
         KillWatch {
-            log: KillLog::open(),
+            log,
             witnesses: Witnesses {
                 marks: KillMarks::open(&node.roots, options.trace),
                 processes: Processes::new(&node.roots, options.command_lines),

@@ -100,7 +100,7 @@ pub(crate) struct AgentArguments {
     /// How long to keep kills
     #[arg(long, value_name = "TIME", default_value = "90days", value_parser = state::parse_keep)]
     pub(crate) keep_kills: Duration,
-    /// How much kept kills may take on disk, such as 64Mi; the oldest give way
+    /// How much kept kills may add up to, such as 64Mi; the oldest give way. The file takes up to about twice that
     #[arg(long, value_name = "AMOUNT", default_value = "64Mi", value_parser = state::parse_keep_size)]
     pub(crate) keep_kills_size: Bytes,
     #[command(flatten)]

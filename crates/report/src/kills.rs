@@ -9,3 +9,6 @@ pub use details::kill_details;
 pub use line::{KillLine, NotAKill, TriggerLine};
 pub use sum::KillSum;
 pub use table::{KillTable, TableWidth};
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
 //! A running agent, its log lines and its HTTP answers.
+#![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -16,8 +17,10 @@ pub(crate) struct Agent {
     child: Child,
     pub(crate) lines: Receiver<String>,
     pub(crate) address: SocketAddr,
-    /// Where it keeps kills, if that goes with it.
-    state: Option<tempfile::TempDir>,
+    /// Where it keeps kills.
+    pub(crate) state: PathBuf,
+    /// The same, if it goes with the agent.
+    own_state: Option<tempfile::TempDir>,
 }
 
 pub(crate) fn reprieve() -> Command {
@@ -34,7 +37,7 @@ impl Agent {
     pub(crate) fn start_as(command: Command, configure: impl FnOnce(&mut Command)) -> Agent {
         let state = tempfile::tempdir().unwrap();
         let mut agent = Agent::start_with(command, state.path(), configure);
-        agent.state = Some(state);
+        agent.own_state = Some(state);
         agent
     }
 
@@ -54,7 +57,8 @@ impl Agent {
                 let _ = sender.send(line.unwrap());
             }
         });
-        let mut agent = Agent { child, lines, address: ([127, 0, 0, 1], 0).into(), state: None };
+        let address = ([127, 0, 0, 1], 0).into();
+        let mut agent = Agent { child, lines, address, state: state.to_owned(), own_state: None };
         let up = agent.wait_for_line(|line| line["address"].is_string()).expect("the agent comes up");
         agent.address = up["address"].as_str().unwrap().parse().unwrap();
         let end = Instant::now() + PATIENCE;

@@ -22,7 +22,9 @@ pub struct KillTable {
 }
 
 /// What all columns but `WHERE` take, with the blanks between them.
-const TAKEN: usize = 65;
+const TAKEN: usize = 67;
+/// What of that is the number's.
+const ID: usize = 6;
 
 impl KillTable {
     /// A table of a width.
@@ -65,11 +67,12 @@ impl KillTable {
 
     fn row(self, [id, time, victim, place, anon, limit, kind, seen]: [String; 8]) -> String {
         let width = match self.width {
-            TableWidth::Columns(columns) => columns.max(80) - TAKEN,
+            // A longer number takes of the place.
+            TableWidth::Columns(columns) => columns.max(80) - TAKEN - id.len().saturating_sub(ID).min(13),
             TableWidth::Full => usize::MAX,
         };
         let (time, victim, place) = (cut(&time, 14), cut(&victim, 15), cut(&place, width));
-        format!("{id:>4} {time:14} {victim:15} {place:width$} {anon:>6} {limit:>6} {kind:9} {seen}")
+        format!("{id:>ID$} {time:14} {victim:15} {place:width$} {anon:>6} {limit:>6} {kind:9} {seen}")
     }
 }
 
