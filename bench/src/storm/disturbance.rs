@@ -18,8 +18,11 @@ use crate::progress;
 /// How long the agent is away or stopped, while kills go on.
 const AWAY: Duration = Duration::from_millis(300);
 
-/// More text than a kernel's log holds by default (128 KiB to 1 MiB), in lines of 200 bytes.
-const FLOOD_LINES: usize = 8000;
+/// As long as the agent may take to tell what it has read.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// More text than the logs of the kernels here hold (128 and 256 KiB), in lines of 200 bytes.
+const FLOOD_LINES: usize = 2500;
 
 /// The agent, as often as it is started.
 pub(crate) struct AgentUnderFire {
@@ -104,13 +107,16 @@ pub(crate) fn disturb(mut agent: AgentUnderFire, options: &Options, dead: &Atomi
             flood_log()
         })?;
         overrun = (began, monotonic());
+        // What it read before its end it should have told; a kill waits for a second at most.
+        thread::sleep(SETTLED);
     }
     Ok(Disturbed { agent, overrun, restarts: options.restarts })
 }
 
-/// Each line through a descriptor of its own: the kernel limits the lines of one.
+/// Each line through a descriptor of its own: the kernel limits the lines of one. As debug messages, so that no console
+/// prints them.
 fn flood_log() -> Result<()> {
-    let line = format!("reprieve-bench: {}\n", "flood ".repeat(30));
+    let line = format!("<7>reprieve-bench: {}\n", "flood ".repeat(30));
     for _ in 0..FLOOD_LINES {
         let mut log = OpenOptions::new().write(true).open("/dev/kmsg").context("/dev/kmsg can't be written")?;
         log.write_all(line.as_bytes())?;

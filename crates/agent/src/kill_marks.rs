@@ -1,7 +1,7 @@
 //! The kernel's tracepoints as the agent follows them: which victims were marked, and which cgroup each task came from.
 
 use reprieve_judgement::{Lineage, TaskCgroup};
-use reprieve_linux::{KillTrace, Roots, memory_cgroup_of, memory_hierarchy_id};
+use reprieve_linux::{KillTrace, Roots, memory_cgroup_of, memory_hierarchy_id, time_asleep};
 use reprieve_readings::{MarkVictim, OomReport, OomVictim, TraceEventKind};
 use rustix::event::{PollFd, PollFlags};
 
@@ -53,12 +53,13 @@ impl KillMarks {
         roots: &Roots,
         table: impl Fn(u32) -> Option<TaskCgroup>,
         problems: &mut NamedProblems,
-    ) -> Vec<MarkVictim> {
+    ) -> Vec<OomVictim> {
         let mut victims = Vec::new();
+        let asleep = time_asleep();
         let Some(trace) = &mut self.trace else { return victims };
         let marked = trace.victims(|event| {
             if let TraceEventKind::MarkVictim(victim) = event.kind {
-                victims.push(victim);
+                victims.push(self::victim(victim, event.time.saturating_sub(asleep)));
             }
         });
         let lineage = &mut self.lineage;

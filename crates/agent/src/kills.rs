@@ -264,7 +264,7 @@ impl KillWatch {
 
     fn take_victim(&mut self, victim: OomVictim, node: &mut Node) {
         let sighting = match self.ledger.counts() {
-            true => self.witnesses.sight(victim, node),
+            true => self.witnesses.sight_named(victim, &mut self.ledger, node),
             false => witnesses::history(victim),
         };
         if self.ledger.wants_node_count() {

@@ -20,7 +20,7 @@ pub(crate) struct Witnesses {
 
 impl Witnesses {
     /// Looks at a victim and its cgroup. To be called before anything else: some milliseconds later it is gone.
-    pub(crate) fn sight(&self, victim: OomVictim, node: &mut Node) -> Sighting {
+    fn sight(&self, victim: OomVictim, node: &mut Node) -> Sighting {
         let process = aftermath::victim_process(&victim, node);
         let found = self.cgroup_of(&victim, node);
         let path = found.as_ref().map(|(path, _)| path);
@@ -37,6 +37,14 @@ impl Witnesses {
         Sighting { victim, place_certain: place.is_some(), place, first_process }
     }
 
+    /// Looks at a victim that the log named, after whatever the kernel told of it before: it marks before it prints.
+    pub(crate) fn sight_named(&mut self, victim: OomVictim, ledger: &mut KillLedger, node: &mut Node) -> Sighting {
+        if victim.report.task_memcg.is_none() && self.marks.cgroup_of(victim.pid).is_none() {
+            self.mark_victims(ledger, node);
+        }
+        self.sight(victim, node)
+    }
+
     /// Tells the ledger whom the kernel has marked: its log may not name them.
     pub(crate) fn mark_victims(&mut self, ledger: &mut KillLedger, node: &mut Node) {
         let table = |task: u32| {
@@ -45,8 +53,8 @@ impl Witnesses {
         };
         let marked = self.marks.take(&node.roots, table, &mut node.problems);
         let now = time_since_boot();
-        for mark in marked {
-            let sighting = self.sight(kill_marks::victim(mark, now), node);
+        for victim in marked {
+            let sighting = self.sight(victim, node);
             ledger.mark(sighting, now);
         }
     }

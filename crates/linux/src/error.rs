@@ -88,6 +88,13 @@ impl Problems {
         self.push(ReadError { path: PathBuf::new(), cause: Cause::Other(what) });
     }
 
+    /// Takes the problems of another reading too.
+    pub(crate) fn append(&mut self, other: Problems) {
+        self.count += other.count;
+        let room = Self::KEPT.saturating_sub(self.first.len());
+        self.first.extend(other.first.into_iter().take(room));
+    }
+
     /// Keeps the value of a reading that worked, and counts the problem of one that didn't.
     pub fn keep<T>(&mut self, reading: Result<T, ReadError>) -> Option<T> {
         reading.map_err(|problem| self.push(problem)).ok()

@@ -33,7 +33,8 @@ pub use file::read_small_file;
 pub use kmsg::{KmsgError, KmsgEvent, KmsgReader};
 pub use levels::Levels;
 pub use node::{
-    NodeKillCounter, NodeMemoryReader, NodeReading, read_boot_id, read_meminfo_text, read_node, time_since_boot,
+    NodeKillCounter, NodeMemoryReader, NodeReading, read_boot_id, read_meminfo_text, read_node, time_asleep,
+    time_since_boot,
 };
 pub use processes::{
     command_line, in_first_pid_namespace, is_namespace_init, memory_cgroup_of, memory_hierarchy_id, process_stat,

@@ -67,6 +67,13 @@ impl NodeKillCounter {
     }
 }
 
+/// How long the machine has slept since boot: by so much CLOCK_BOOTTIME is ahead of [`time_since_boot`].
+pub fn time_asleep() -> Duration {
+    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let boot = Duration::new(u64::try_from(boot.tv_sec).unwrap_or(0), u32::try_from(boot.tv_nsec).unwrap_or(0));
+    boot.saturating_sub(time_since_boot())
+}
+
 /// How long the machine runs, by the clock of the kernel's log, which stands still while the machine sleeps.
 pub fn time_since_boot() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);

@@ -36,11 +36,14 @@ use tracefs::Tracefs;
 ///
 /// # End
 /// Dropping this removes the instances. Those of a process that was killed stay, and go on recording, until the next
-/// `open` finds them, or `rmdir /sys/kernel/tracing/instances/reprieve-*` removes them.
+/// `open` takes them over, or `rmdir /sys/kernel/tracing/instances/reprieve-*` removes them.
 #[derive(Debug)]
 pub struct KillTrace {
     victims: Instance,
     lineage: Instance,
+    // Of processes that were killed, until they are read.
+    left_victims: Vec<Instance>,
+    left_lineage: Vec<Instance>,
     decoder: TraceDecoder,
     buffer: Vec<u8>,
 }
@@ -64,7 +67,8 @@ impl KillTrace {
     const LINEAGE_KIB: u32 = 256;
 
     /// Starts to record. `memory_hierarchy` is the id of the cgroup hierarchy that counts memory (0 on v2), see
-    /// [`memory_hierarchy_id`](crate::memory_hierarchy_id). Instances that a killed process left behind are removed.
+    /// [`memory_hierarchy_id`](crate::memory_hierarchy_id). Instances that a killed process left behind
+    /// are taken over: what they have recorded since comes first when this is read, and then they are removed.
     ///
     /// Tracefs is looked for below the `/sys` of `roots`. Where that is the usual one and has none that can be written
     /// to, a detached mount is made, which nobody else sees.
@@ -76,7 +80,8 @@ impl KillTrace {
         static OPENING: Mutex<()> = Mutex::new(());
         let _one_at_a_time = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
         let tracefs = Arc::new(Tracefs::find(roots)?);
-        instance::remove_left(&tracefs);
+        let left_victims = instance::take_left(&tracefs, instance::VICTIMS, Self::VICTIMS_KIB);
+        let left_lineage = instance::take_left(&tracefs, instance::LINEAGE, Self::LINEAGE_KIB);
         let mut decoder = tracefs.decoder()?;
         for tracepoint in [Tracepoint::MarkVictim, Tracepoint::CgroupAttachTask, Tracepoint::TaskNewtask] {
             tracefs.add_format(&mut decoder, tracepoint)?;
@@ -86,20 +91,39 @@ impl KillTrace {
         let lineage = Instance::make(&tracefs, instance::LINEAGE, Self::LINEAGE_KIB)?;
         lineage.record(Tracepoint::CgroupAttachTask, Some(&format!("dst_root == {memory_hierarchy}")))?;
         lineage.record(Tracepoint::TaskNewtask, None)?;
-        Ok(KillTrace { victims, lineage, decoder, buffer: vec![0; Instance::LARGEST_PAGE] })
+        Ok(KillTrace { victims, lineage, left_victims, left_lineage, decoder, buffer: vec![0; Instance::LARGEST_PAGE] })
     }
 
     /// Reads the victims that were recorded since the last call, oldest first, without waiting.
     ///
     /// No more than the kernel's buffers hold is read in one call: while they fill faster than they are read, the rest is
     /// left to the next one, and the descriptor stays readable.
-    pub fn victims(&mut self, visit: impl FnMut(TraceEvent)) -> TraceDrain {
-        merge::drain(&self.victims, &self.decoder, &mut self.buffer, visit)
+    pub fn victims(&mut self, mut visit: impl FnMut(TraceEvent)) -> TraceDrain {
+        let mut drained = TraceDrain::default();
+        let left = std::mem::take(&mut self.left_victims);
+        for instance in left.iter().chain([&self.victims]) {
+            drained.add(merge::drain(instance, &self.decoder, &mut self.buffer, &mut visit));
+        }
+        drained
     }
 
     /// Reads who was moved and who was made since the last call, oldest first, without waiting and with the same bound.
-    pub fn lineage(&mut self, visit: impl FnMut(TraceEvent)) -> TraceDrain {
-        merge::drain(&self.lineage, &self.decoder, &mut self.buffer, visit)
+    pub fn lineage(&mut self, mut visit: impl FnMut(TraceEvent)) -> TraceDrain {
+        let mut drained = TraceDrain::default();
+        let left = std::mem::take(&mut self.left_lineage);
+        for instance in left.iter().chain([&self.lineage]) {
+            drained.add(merge::drain(instance, &self.decoder, &mut self.buffer, &mut visit));
+        }
+        drained
+    }
+}
+
+impl TraceDrain {
+    fn add(&mut self, other: TraceDrain) {
+        self.events += other.events;
+        self.lost.add(other.lost);
+        self.unreadable = self.unreadable.saturating_add(other.unreadable);
+        self.problems.append(other.problems);
     }
 }
 

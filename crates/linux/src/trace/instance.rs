@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use reprieve_readings::{TraceDecoder, TracePage, Tracepoint};
-use rustix::fs::OFlags;
+use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
 
 use super::error::TraceError;
@@ -44,13 +44,32 @@ struct Folder {
     path: String,
 }
 
-/// Removes the instances that processes left behind when they were killed. Those in use are busy, and stay: the kernel
-/// knows better than a pid in a name, which may be of another pid namespace or have been given anew.
-pub(super) fn remove_left(tracefs: &Tracefs) {
-    for name in tracefs.names(FOLDER).unwrap_or_default().iter().filter(|name| is_ours(name)) {
-        // What can't be removed is in use.
-        let _ = tracefs.remove_folder(&[FOLDER.as_bytes(), b"/", name].concat());
-    }
+/// Takes over the instances of a purpose that processes left behind when they were killed: they have gone on recording.
+/// Those in use are left alone. The one who uses an instance holds a lock on its pipe, which tells better than a pid in a
+/// name, that may be of another pid namespace or have been given anew.
+pub(super) fn take_left(tracefs: &Arc<Tracefs>, purpose: &str, buffer_kib: u32) -> Vec<Instance> {
+    let take = |name: Vec<u8>| {
+        let name = String::from_utf8(name).ok().filter(|name| is_ours(name.as_bytes()) && name.ends_with(purpose))?;
+        let path = format!("{FOLDER}/{name}");
+        let pipe = open_pipe(tracefs, &path).ok()?;
+        let folder = Folder { tracefs: Arc::clone(tracefs), path };
+        let processors = folder.processors().unwrap_or_default();
+        Some(Instance { pipe, processors, pages: pages(buffer_kib), folder })
+    };
+    tracefs.names(FOLDER).unwrap_or_default().into_iter().filter_map(take).collect()
+}
+
+/// Opens an instance's pipe, by which it is in use.
+fn open_pipe(tracefs: &Tracefs, path: &str) -> Result<OwnedFd, Errno> {
+    // Since Linux 6.5 the kernel itself gives it to one at a time.
+    let pipe = tracefs.open(&format!("{path}/trace_pipe"), OFlags::RDONLY | OFlags::NONBLOCK)?;
+    rustix::fs::flock(&pipe, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(pipe)
+}
+
+/// How many pages a buffer has at most. The smallest are the most; one is being filled, one being read.
+fn pages(buffer_kib: u32) -> usize {
+    usize::try_from(buffer_kib).unwrap_or(usize::MAX) / 4 + 3
 }
 
 /// Whether a name is one that [`Instance::make`] gives.
@@ -87,9 +106,7 @@ impl Instance {
             let opened = processor.open(tracefs);
             processor.raw = Some(opened.map_err(|errno| TraceError::new(tracefs.path(&processor.path), errno))?);
         }
-        // The smallest pages are the most. One is being filled, one being read.
-        let pages = usize::try_from(buffer_kib).unwrap_or(usize::MAX) / 4 + 3;
-        Ok(Instance { pipe, folder, processors, pages })
+        Ok(Instance { pipe, folder, processors, pages: pages(buffer_kib) })
     }
 
     /// Records a tracepoint's events, those alone that a filter lets through.
@@ -158,10 +175,12 @@ impl Folder {
                 Err(errno) => return Err(TraceError::new(tracefs.path(&path), errno)),
             }
             let folder = Folder { tracefs: Arc::clone(tracefs), path };
-            match tracefs.open(&format!("{}/trace_pipe", folder.path), OFlags::RDONLY | OFlags::NONBLOCK) {
+            match open_pipe(tracefs, &folder.path) {
                 Ok(pipe) => return Ok((folder, pipe)),
-                // Another process that is just starting took it for one that was left, and removed it.
-                Err(errno @ (Errno::NOENT | Errno::NODEV)) => last = (folder.path.clone(), errno),
+                // Another process that is just starting took it for one that was left.
+                Err(errno @ (Errno::NOENT | Errno::NODEV | Errno::BUSY | Errno::AGAIN)) => {
+                    last = (folder.path.clone(), errno)
+                }
                 Err(errno) => return Err(TraceError::new(tracefs.path(&folder.path), errno)),
             }
         }

@@ -192,17 +192,19 @@ fn what_was_overwritten_before_it_was_read_is_told() {
 }
 
 #[test]
-fn a_trace_leaves_nothing_behind_and_clears_what_a_killed_one_left() {
-    let Some(_lab) = open_lab("instances") else { return };
+fn a_trace_leaves_nothing_behind_and_takes_over_what_a_killed_one_left() {
+    let Some(lab) = open_lab("instances") else { return };
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let tracefs = Tracefs::mount();
     // Higher than any pid, so of no process.
     let left = ["reprieve-4194305-0-victims", "reprieve-4194305-0-lineage"].map(|name| tracefs.instance(name));
     left.iter().for_each(|folder| fs::create_dir(folder).unwrap());
+    fs::write(left[0].join("events/oom/mark_victim/enable"), "1").unwrap();
     let used = tracefs.instance("reprieve-4194305-1-victims");
     let others = tracefs.instance(&format!("reprieve-test-{}", std::process::id()));
     fs::create_dir(&used).unwrap();
     let in_use = fs::File::open(used.join("trace_pipe")).unwrap();
+    in_use.lock().unwrap();
     fs::create_dir(&others).unwrap();
     fs::write(others.join("buffer_size_kb"), "128").unwrap();
     fs::write(others.join("events/sched/sched_process_exit/enable"), "1").unwrap();
@@ -212,8 +214,17 @@ fn a_trace_leaves_nothing_behind_and_clears_what_a_killed_one_left() {
     };
     let before = settings();
 
-    let trace = open_trace();
+    let cgroup = lab.cgroup("c").unwrap();
+    lab.limit(&cgroup, 16 << 20).unwrap();
+    let told = tempfile::NamedTempFile::new().unwrap();
+    let pid = kill_a_child(&lab, &cgroup, told.path());
+    let mut trace = open_trace();
     let second = open_trace();
+    let mut marked = Vec::new();
+    trace.victims(|event| marked.push(event.kind));
+    let is_ours = |kind: &TraceEventKind| matches!(kind, TraceEventKind::MarkVictim(victim) if victim.pid == pid);
+    assert!(marked.iter().any(is_ours), "{pid} was marked before, and {marked:?} told");
+    trace.lineage(drop);
     assert_eq!(left.each_ref().map(|folder| folder.exists()), [false; 2], "what was left is removed");
     assert!(used.exists() && others.exists(), "what is used or another's stays");
     assert_eq!(tracefs.ours().len(), 4, "two instances of each");
