@@ -88,8 +88,8 @@ fn flipped_bits_are_found_or_harmless() {
     let path = directory.path().join("kills.redb");
     let whole = fs::read(&path).unwrap();
     let mut moved = 0;
-    // Every 997th byte: all pages, and more of the fields of the first, which has the header.
-    for at in (0..whole.len()).step_by(997).chain((0..320).step_by(3)) {
+    // Every 1999th byte: all pages, and more of the fields of the first, which has the header.
+    for at in (0..whole.len()).step_by(1999).chain((0..320).step_by(7)) {
         let mut flipped = whole.clone();
         flipped[at] ^= 1 << (at % 8);
         let inside = tempfile::tempdir().unwrap();

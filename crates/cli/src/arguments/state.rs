@@ -17,6 +17,11 @@ pub(crate) struct StateArguments {
 }
 
 impl StateArguments {
+    /// Whether it is the default of a user who is not root, and whose agent that of the machine is not.
+    pub(crate) fn is_own_default(&self) -> bool {
+        self.state_dir.is_none() && !rustix::process::geteuid().is_root()
+    }
+
     /// The directory; `None` where nothing says where one could be.
     pub(crate) fn directory(&self) -> Option<PathBuf> {
         let root = rustix::process::geteuid().is_root();

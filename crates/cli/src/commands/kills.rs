@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &KillsArguments) -> Result<ExitCode> {
         }
         match store::read(&directory, &request, &mut output) {
             Err(StoreError::Absent { .. }) => {
-                output.no_store(&directory);
+                output.no_store(&directory, arguments.state.is_own_default());
                 break;
             }
             Err(StoreError::Locked { .. }) if Instant::now() < give_up => sleep(PAUSE),

@@ -82,10 +82,11 @@ impl Output {
     }
 
     /// Nothing was ever stored there.
-    pub(super) fn no_store(&mut self, directory: &Path) {
+    pub(super) fn no_store(&mut self, directory: &Path, own_default: bool) {
+        let root = if own_default { "; those of root's agent are shown to root" } else { "" };
         self.none = Some(format!(
             "no agent runs with the state directory {0}, and none has stored kills there: start `reprieve agent`, or \
-             name the --state-dir of the one that ran",
+             name the --state-dir of the one that ran{root}",
             shown(directory)
         ));
     }
