@@ -77,6 +77,10 @@ fn wait_until_served(agent: &mut Child) -> Result<String> {
             bail!("the agent ended before it served anything ({status})");
         }
         match get("/metrics") {
+            // The first scan is not done yet.
+            Ok(answer) if answer.starts_with("HTTP/1.1 503 ") && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(100));
+            }
             Ok(answer) => return Ok(answer),
             Err(error) if Instant::now() > deadline => {
                 return Err(error).with_context(|| format!("no answer from {ADDRESS} in {} s", UNTIL_SERVED.as_secs()));
