@@ -104,6 +104,15 @@ pub(crate) fn get(address: SocketAddr, path: &str, accept: &str) -> Result<Answe
     Ok(Answer { text, latency: started.elapsed() })
 }
 
+/// The median time from telling a kill to its durable record, in words: what the agent says of its last thousand.
+pub(crate) fn durable_median(agent: SocketAddr) -> Result<String> {
+    let metrics = get(agent, "/metrics", "")?;
+    let metrics = String::from_utf8_lossy(&metrics.text);
+    let value = metrics.lines().find_map(|line| line.strip_prefix("reprieve_ledger_durable_median_seconds "));
+    let seconds: Option<f64> = value.and_then(|value| value.parse().ok());
+    Ok(seconds.map_or("an unknown time".into(), |seconds| format!("{:.1} ms", seconds * 1e3)))
+}
+
 impl Answer {
     /// The status code.
     pub(crate) fn status(&self) -> Option<&str> {

@@ -29,7 +29,7 @@ use crate::kills::verdict::Verdict;
 use crate::kills::victims::Container;
 use crate::place::{Place, command_in};
 use crate::population::populate;
-use crate::program::start_agent;
+use crate::program::{durable_median, start_agent};
 use crate::progress;
 
 /// No divisor of the agent's interval, so that kills meet every part of it.
@@ -89,7 +89,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     drop(dmesg);
     let clock = LogClock::new(&markers.batches)?;
     let told = |lines: Receiver<Told>| lines.try_iter().collect::<Vec<_>>();
-    Verdict { kills, agent: told(agent_lines), dmesg: told(dmesg_lines), clock, cgroups: options.cgroups }.print()
+    let durable = durable_median(agent.address)?;
+    let cgroups = options.cgroups;
+    Verdict { kills, agent: told(agent_lines), dmesg: told(dmesg_lines), clock, cgroups, durable }.print()
 }
 
 fn wait_for_record(records: &Receiver<Record>, pid: u32) -> Result<KillRecord> {

@@ -22,6 +22,8 @@ pub(crate) struct Verdict {
     pub(crate) clock: LogClock,
     /// Idle cgroups beside those of the victims.
     pub(crate) cgroups: usize,
+    /// How long it took from the agent's line to a durable record.
+    pub(crate) durable: String,
 }
 
 impl Verdict {
@@ -50,10 +52,11 @@ impl Verdict {
         let note = format!(
             "{} real kills, about 16 in 5 s, among {} idle cgroups; the kernel printed a full report of {reports} (it \
              allows 10 in 5 s). Times end at the bench's end of the pipe. Error of the two clocks' comparison: at most \
-             {:.3} ms.",
+             {:.3} ms. From telling a kill to its durable record it took {} more (median).",
             self.kills.len(),
             self.cgroups,
-            self.clock.error() / 1e3
+            self.clock.error() / 1e3,
+            self.durable
         );
         print_section("From the kernel's record of a kill to the log line", &table, &[note])
     }

@@ -11,7 +11,7 @@ use super::containers::Victim;
 use super::disturbance::Disturbed;
 use super::ledger::{Ledger, Record};
 use super::peer::Lines;
-use crate::program::get;
+use crate::program::durable_median;
 use crate::table::Table;
 
 /// All that is known of a storm.
@@ -99,9 +99,7 @@ impl Verdict {
             CgroupVersion::V2 => "cgroup v2",
         };
         let agent = &self.disturbed.agent;
-        let metrics = String::from_utf8_lossy(&get(agent.address(), "/metrics", "")?.text).into_owned();
-        let durable = metrics.lines().find_map(|line| line.strip_prefix("reprieve_ledger_durable_median_seconds "));
-        let durable = durable.and_then(|seconds| seconds.parse::<f64>().ok());
+        let durable = durable_median(agent.address())?;
         Ok(vec![
             format!(
                 "{interface}: the storm took {:.1} s. The machine's count rose by {}, the ledger's by {}. The agent was \
@@ -112,10 +110,9 @@ impl Verdict {
                 self.disturbed.restarts
             ),
             format!(
-                "The agent's resident memory was {:.1} MiB at most; from telling a kill to its durable record it took {} \
-                 (median of the last run).",
+                "The agent's resident memory was {:.1} MiB at most; from telling a kill to its durable record it took \
+                 {durable} (median of the last run).",
                 agent.peak_kib()? as f64 / 1024.0,
-                durable.map_or("an unknown time".into(), |seconds| format!("{:.1} ms", seconds * 1e3))
             ),
         ])
     }

@@ -93,8 +93,10 @@ impl Lab {
         for part in Path::new(name) {
             self.enable_memory(&directory)?;
             directory.push(part);
-            if !directory.is_dir() {
-                fs::create_dir(&directory)?;
+            match fs::create_dir(&directory) {
+                // Another thread may make the same one.
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
             }
         }
         Ok(directory)
