@@ -119,7 +119,7 @@ fn dies_as_a_whole(tree: &CgroupTree, container: CgroupId, victim: &OomVictim) -
 
 /// The record of a kill, with the limit that led to it: by the kernel's report or, without it, of the level that is nearest
 /// to its limit now. Out of memory as a whole, the machine had no limit hit.
-pub(crate) fn record(kill: Kill, boot: BootId, told_at: Duration, node: &Node, table: &ProcessTable) -> KillRecord {
+pub(crate) fn record(kill: Kill, boot: BootId, killed_at: Duration, node: &Node, table: &ProcessTable) -> KillRecord {
     let told = kill.victim.as_ref();
     let (limited_cgroup, limit, usage, usage_after) = match told.map(|victim| (&victim.report, victim.scope)) {
         Some((report, _)) if report.usage.is_some() => (report.oom_memcg.clone(), report.limit, report.usage, None),
@@ -139,7 +139,7 @@ pub(crate) fn record(kill: Kill, boot: BootId, told_at: Duration, node: &Node, t
         id: kill.id,
         boot,
         since_boot: kill.since_boot,
-        told_at,
+        killed_at,
         sequence: kill.sequence,
         history: kill.history,
         count: kill.count,

@@ -58,7 +58,7 @@ impl KillBook {
             };
             for record in page.records {
                 // As old on the clock that does not jump as it is on the other.
-                let age = now().saturating_sub(record.told_at);
+                let age = now().saturating_sub(record.killed_at);
                 self.totals.count(&record, time_since_boot().saturating_sub(age));
                 self.keep(record);
             }
@@ -119,7 +119,8 @@ impl KillBook {
             // Nothing was known of its cgroup when it was named, or nobody was named.
             kill.first_process = aftermath::first_process_later(&kill, node);
         }
-        let record = aftermath::record(kill, self.boot, now(), node, &processes.table);
+        let killed_at = now().saturating_sub(time_since_boot().saturating_sub(kill.since_boot));
+        let record = aftermath::record(kill, self.boot, killed_at, node, &processes.table);
         if !record.history {
             if let Some(old) = self.recent.iter().find(|old| old.id == record.id).cloned() {
                 self.discount(&old);

@@ -45,6 +45,9 @@ impl KillWatch {
     /// Records of the kernel's log to take before it is time to look at something else.
     const RECORDS_AT_ONCE: usize = 1000;
 
+    /// Reads of so many records before counting begins: no kernel's log holds more.
+    const HISTORY_READS: usize = 1000;
+
     /// From one look at all counters to the next, while kills wait: a look takes about a millisecond.
     const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 
@@ -189,7 +192,11 @@ impl KillWatch {
             }
         }
         self.witnesses.mark_victims(&mut self.ledger, node);
-        while !self.take_log(node) {}
+        for _ in 0..Self::HISTORY_READS {
+            if self.take_log(node) {
+                break;
+            }
+        }
         let mut kills = self.read_node_count(node);
         for _ in 0..Self::QUIET_LOOKS {
             std::thread::sleep(Self::QUIET_PAUSE);

@@ -24,7 +24,7 @@ fn kill(id: u64) -> KillRecord {
         id: KillId(id),
         boot: BootId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef),
         since_boot: Duration::from_millis(1_000_250 + 60_000 * id),
-        told_at: Duration::from_millis(1_795_600_000_500 + 60_000 * id),
+        killed_at: Duration::from_millis(1_795_600_000_500 + 60_000 * id),
         sequence: Some(4000 + id),
         history: false,
         count: 1,

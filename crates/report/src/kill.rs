@@ -106,7 +106,7 @@ mod tests {
             id: KillId(1),
             boot: BootId(1),
             since_boot: Duration::ZERO,
-            told_at: Duration::ZERO,
+            killed_at: Duration::ZERO,
             sequence: Some(1),
             history: false,
             count: 1,

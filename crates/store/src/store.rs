@@ -215,8 +215,8 @@ fn forget_old(transaction: &WriteTransaction, now: Duration, age: Duration, at_o
         let (id, stored) = kill?;
         // What can't be read is kept, until it is in the way of the size.
         match decode_kill(stored.value()) {
-            Ok(record) if record.told_at > now => {}
-            Ok(record) if now - record.told_at > age => drop(old.insert(id.value())),
+            Ok(record) if record.killed_at > now => {}
+            Ok(record) if now - record.killed_at > age => drop(old.insert(id.value())),
             Ok(_) => break,
             Err(_) => {}
         }

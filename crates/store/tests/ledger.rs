@@ -88,7 +88,7 @@ fn the_old_are_forgotten_some_at_a_time() {
     let retention = Retention { age: Duration::from_secs(100), size: Bytes::from_mib(64) };
     let mut store = Store::open(directory.path(), &retention).unwrap().store;
     let mut changes: Vec<_> = (1..=2500).map(told).collect();
-    changes[1].records[0].told_at = Duration::from_secs(9_000_000_000);
+    changes[1].records[0].killed_at = Duration::from_secs(9_000_000_000);
     store.apply(&changes).unwrap();
     let now = Duration::from_secs(1_700_000_000 + 2300 + 100);
     assert!(store.prune(now).unwrap());

@@ -23,7 +23,7 @@ fn kill(id: u64) -> KillRecord {
         id: KillId(id),
         boot: BootId(1),
         since_boot: Duration::from_secs(id),
-        told_at: Duration::from_secs(4_000_000_000),
+        killed_at: Duration::from_secs(4_000_000_000),
         sequence: None,
         history: false,
         count: 1,

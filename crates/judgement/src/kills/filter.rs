@@ -20,7 +20,7 @@ pub struct KillFilter {
 impl KillFilter {
     /// Whether a kill is to be shown.
     pub fn takes(&self, record: &KillRecord) -> bool {
-        if self.since.is_some_and(|since| record.told_at < since) {
+        if self.since.is_some_and(|since| record.killed_at < since) {
             return false;
         }
         if self.invisible && record.visibility() != Visibility::Invisible {
@@ -50,7 +50,7 @@ mod tests {
             id: KillId(1),
             boot: BootId(1),
             since_boot: Duration::ZERO,
-            told_at: Duration::from_secs(100),
+            killed_at: Duration::from_secs(100),
             sequence: None,
             history: false,
             count: 1,

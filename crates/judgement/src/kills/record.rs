@@ -20,8 +20,9 @@ pub struct KillRecord {
     /// When, since that boot: the time of the kernel's own line, as `dmesg` prints it. Without a line, when the kill was
     /// noticed, by CLOCK_MONOTONIC. Both stand still while the machine sleeps, and neither jumps: this orders kills.
     pub since_boot: Duration,
-    /// When it was told, since 1970, by a clock that may jump: for people to read.
-    pub told_at: Duration,
+    /// The same by the machine's wall clock as it stood when it was told, since 1970. That clock may jump: for people to
+    /// read.
+    pub killed_at: Duration,
     /// The number of the kernel's line in its log, where a line told.
     pub sequence: Option<u64>,
     /// It happened before counting began, and was found in the kernel's log: it is in no total.

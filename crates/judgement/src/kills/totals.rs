@@ -52,7 +52,7 @@ impl KillTotal {
     }
 
     /// When the last record of them was told, since 1970.
-    pub fn last_told_at(&self) -> Duration {
+    pub fn last_killed_at(&self) -> Duration {
         self.last
     }
 }
@@ -114,7 +114,7 @@ impl KillTotals {
         });
         total.counted = total.counted.saturating_add(record.count);
         total.shown = total.shown.max(total.counted);
-        total.last = total.last.max(record.told_at);
+        total.last = total.last.max(record.killed_at);
         self.counted.insert(record.id, Counted { key: Arc::clone(&key), serial: total.serial, kills: record.count });
         self.seen.insert(key, now);
         if self.counted.len() > Self::REMEMBERED {
@@ -190,7 +190,7 @@ mod tests {
             id: KillId(id),
             boot: BootId(1),
             since_boot: Duration::ZERO,
-            told_at: Duration::from_secs(id),
+            killed_at: Duration::from_secs(id),
             sequence: None,
             history: false,
             count,
@@ -238,7 +238,7 @@ mod tests {
         totals.count(&kill(4, "", 5), Duration::ZERO);
         totals.count(&KillRecord { history: true, ..kill(5, "/b", 1) }, Duration::ZERO);
         expect(&totals, [(&container, 3), ("/a.slice", 1), ("?", 5)]);
-        let last = totals.iter().map(|(_, total)| total.last_told_at()).max();
+        let last = totals.iter().map(|(_, total)| total.last_killed_at()).max();
         assert_eq!(last, Some(Duration::from_secs(4)));
     }
 

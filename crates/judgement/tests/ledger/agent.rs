@@ -272,7 +272,7 @@ fn record(kill: Kill) -> KillRecord {
         id: kill.id,
         boot: BOOT,
         since_boot: kill.since_boot,
-        told_at: Duration::ZERO,
+        killed_at: Duration::ZERO,
         sequence: kill.sequence,
         history: kill.history,
         count: kill.count,

@@ -8,7 +8,7 @@ use super::KillLine;
 
 /// All that is known of a kill, for people.
 pub fn kill_details(line: &KillLine) -> String {
-    let mut text = format!("Kill {}, told {}\n", line.id, line.told_at);
+    let mut text = format!("Kill {}, {}\n", line.id, line.killed_at);
     for (name, value) in rows(line) {
         if let Some(value) = value {
             // Writing to a string does not fail.

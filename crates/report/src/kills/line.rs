@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub struct KillLine {
     pub id: u64,
     pub boot_id: String,
-    pub told_at: String,
+    pub killed_at: String,
     pub since_boot_seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_time_seconds: Option<f64>,
@@ -102,7 +102,7 @@ impl KillLine {
         KillLine {
             id: record.id.0,
             boot_id: record.boot.to_string(),
-            told_at: rfc3339(record.told_at),
+            killed_at: rfc3339(record.killed_at),
             since_boot_seconds: since_boot,
             kernel_time_seconds: record.sequence.map(|_| since_boot),
             kernel_log_sequence: record.sequence,
@@ -160,7 +160,7 @@ impl KillLine {
 
     /// All its texts.
     fn texts(&self) -> impl Iterator<Item = &str> {
-        let always = [&self.boot_id, &self.told_at, &self.identity, &self.kind, &self.first_process, &self.visibility];
+        let always = [&self.boot_id, &self.killed_at, &self.identity, &self.kind, &self.first_process, &self.visibility];
         let sometimes = [
             &self.name,
             &self.command_line,

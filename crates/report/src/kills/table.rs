@@ -51,14 +51,14 @@ impl KillTable {
         let seen = seen(&line.visibility).to_owned();
         match self.width {
             TableWidth::Columns(_) => {
-                let time = line.told_at.get(5..19).unwrap_or(&line.told_at).replace('T', " ");
+                let time = line.killed_at.get(5..19).unwrap_or(&line.killed_at).replace('T', " ");
                 self.row([id, time, victim(line), place(line), anon, limit, kind, seen])
             }
             TableWidth::Full => {
                 let pid = line.pid.map(|pid| pid.to_string());
                 let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
                 let cgroup = text(&line.cgroup) + if line.cgroup_certain || line.cgroup.is_none() { "" } else { "?" };
-                let who = [id, line.told_at.clone(), victim(line), text(&pid), anon, limit, kind, seen];
+                let who = [id, line.killed_at.clone(), victim(line), text(&pid), anon, limit, kind, seen];
                 let place = [text(&line.container_id), text(&line.pod_uid), cgroup];
                 [&who[..], &place[..]].concat().join("\t")
             }

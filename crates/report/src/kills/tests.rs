@@ -9,7 +9,7 @@ use reprieve_readings::{BootId, Bytes, CgroupPath, Limit, OomTrigger};
 
 use super::*;
 
-fn kill(name: Option<Vec<u8>>, path: Option<Vec<u8>>, amount: Option<u64>, told_at: Duration) -> KillRecord {
+fn kill(name: Option<Vec<u8>>, path: Option<Vec<u8>>, amount: Option<u64>, killed_at: Duration) -> KillRecord {
     let bytes = amount.map(Bytes::new);
     let victim = name.as_ref().map(|name| Victim {
         pid: 7,
@@ -28,7 +28,7 @@ fn kill(name: Option<Vec<u8>>, path: Option<Vec<u8>>, amount: Option<u64>, told_
         id: KillId(3),
         boot: BootId(1),
         since_boot: Duration::from_millis(1250),
-        told_at,
+        killed_at,
         sequence: amount,
         history: false,
         count: 1,
@@ -56,7 +56,7 @@ fn kill(name: Option<Vec<u8>>, path: Option<Vec<u8>>, amount: Option<u64>, told_
 
 #[test]
 fn a_time_beyond_all_calendars_is_shown_as_their_end() {
-    let at = |told_at| KillLine::of(&kill(None, None, None, told_at)).told_at;
+    let at = |killed_at| KillLine::of(&kill(None, None, None, killed_at)).killed_at;
     assert_eq!(at(Duration::ZERO), "1970-01-01T00:00:00.000Z");
     assert_eq!(at(Duration::MAX), "9999-12-31T23:59:59.999Z");
 }
@@ -112,11 +112,11 @@ proptest! {
         name in any_bytes(),
         path in any_bytes(),
         amount: Option<u64>,
-        told_at: Duration,
+        killed_at: Duration,
         columns in 0..200_usize,
         id in 0..1_000_000_000_000_u64,
     ) {
-        let line = KillLine::of(&KillRecord { id: KillId(id), ..kill(name, path, amount, told_at) });
+        let line = KillLine::of(&KillRecord { id: KillId(id), ..kill(name, path, amount, killed_at) });
         let json = line.to_json();
         prop_assert_eq!(&KillLine::parse(json.as_bytes()).unwrap(), &line);
         let narrow = KillTable::new(TableWidth::Columns(columns));

@@ -16,7 +16,7 @@ struct StoredKill {
     id: u64,
     boot: String,
     since_boot: Duration,
-    told_at: Duration,
+    killed_at: Duration,
     #[serde(skip_serializing_if = "Option::is_none")]
     sequence: Option<u64>,
     #[serde(default)]
@@ -103,7 +103,7 @@ pub fn encode_kill(record: &KillRecord) -> Vec<u8> {
         id: record.id.0,
         boot: record.boot.to_string(),
         since_boot: record.since_boot,
-        told_at: record.told_at,
+        killed_at: record.killed_at,
         sequence: record.sequence,
         history: record.history,
         count: record.count,
@@ -139,7 +139,7 @@ pub fn decode_kill(stored: &[u8]) -> Result<KillRecord, DecodeError> {
         id: KillId(stored.id),
         boot: BootId::parse(stored.boot.as_bytes()).map_err(|error| DecodeError::new(WHAT, error))?,
         since_boot: stored.since_boot,
-        told_at: stored.told_at,
+        killed_at: stored.killed_at,
         sequence: stored.sequence,
         history: stored.history,
         count: stored.count,

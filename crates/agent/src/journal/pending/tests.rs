@@ -13,7 +13,7 @@ fn kill(id: u64, count: u64) -> KillRecord {
         id: KillId(id),
         boot: BootId(1),
         since_boot: Duration::ZERO,
-        told_at: Duration::ZERO,
+        killed_at: Duration::ZERO,
         sequence: None,
         history: false,
         count,
