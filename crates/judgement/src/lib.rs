@@ -7,6 +7,7 @@
 //! | `container_meminfo` | What would `/proc/meminfo` say if it spoke of a container? |
 //! | `first_process` | Did the first process of a container survive a kill, so that nobody is told? |
 //! | `kills` | Which kills happened, and who were the victims? |
+//! | `ladder` | Which steps are due, as a container runs out of memory? |
 //! | `sizing` | What limit should a program's runtime keep to, so that it stays below the container's? |
 
 mod available;
@@ -14,6 +15,7 @@ mod changes;
 mod container_meminfo;
 mod first_process;
 mod kills;
+mod ladder;
 #[cfg(feature = "oom-log")]
 mod oom;
 mod sizing;
@@ -27,6 +29,7 @@ pub use first_process::{
     FirstProcess, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,
 };
 pub use kills::{Kill, KillLedger, Place};
+pub use ladder::{Ladder, LadderEvent, LadderMoment, Threshold};
 #[cfg(feature = "oom-log")]
 pub use oom::{
     Candidate, Certainty, MainUser, MemoryPart, MemoryUse, OomAdvice, OomExplanation, OomKind, OomKindFinding, Part,

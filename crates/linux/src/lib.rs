@@ -5,9 +5,11 @@
 //! `/sys` mounted elsewhere, and captured trees. A reading of many things returns what it could read together with its
 //! [`Problems`]: one bad cgroup never hides the rest.
 //!
-//! Unsafe code is in `exec` only: the two system calls with which a process becomes another program.
+//! Unsafe code is where a system call has no safe face: in `exec` (becoming another program), `signals`, `children` and
+//! `residency` (what a first process needs).
 
 mod cgroup;
+mod children;
 mod controller;
 mod descriptors;
 mod error;
@@ -20,9 +22,12 @@ mod node;
 mod own_cgroup;
 mod processes;
 mod program;
+mod residency;
 mod roots;
+mod signals;
 mod tree;
 
+pub use children::{ChildChange, ChildEvent, fork, next_ended_child, reap, stop_or_continuation, stop_tracing};
 pub use controller::{ControllerError, MemoryController};
 pub use descriptors::{DescriptorBudget, raise_descriptor_limit};
 pub use error::{Problems, ReadError};
@@ -34,5 +39,9 @@ pub use levels::Levels;
 pub use node::{NodeMemoryReader, NodeReading, read_meminfo_text, read_node, time_since_boot};
 pub use processes::{in_first_pid_namespace, is_namespace_init, memory_cgroup_of, process_stat};
 pub use program::read_program;
+pub use residency::{lock_touched_memory, shrink_program};
 pub use roots::Roots;
+pub use signals::{
+    ReceivedSignal, Recipient, SignalMask, SignalQueue, become_subreaper, send_signal, signal_on_parent_death,
+};
 pub use tree::{Cgroup, CgroupId, CgroupTree, ScanSummary};

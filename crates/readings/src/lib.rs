@@ -23,6 +23,7 @@ mod proc_cgroup;
 mod process;
 mod program;
 mod quantity;
+mod signal;
 
 pub use bytes::{Bytes, Limit};
 pub use cgroup_memory::{CgroupMemory, CgroupVersion, MemoryFile, Pace, Role};
@@ -49,3 +50,4 @@ pub use program::{
     configuration_paths, parse_elf, parse_wrapper, postgres_shared_buffers,
 };
 pub use quantity::parse_quantity;
+pub use signal::{DefaultAction, Signal, SignalSets};
