@@ -9,6 +9,7 @@
 //! | `kills` | Which kills happened, and who were the victims? |
 //! | `ladder` | Which steps are due, as a container runs out of memory? |
 //! | `sizing` | What limit should a program's runtime keep to, so that it stays below the container's? |
+//! | `victims` | Which processes of a container were killed, where only a counter tells of it? |
 
 mod available;
 mod changes;
@@ -19,6 +20,7 @@ mod ladder;
 #[cfg(feature = "oom-log")]
 mod oom;
 mod sizing;
+mod victims;
 
 pub use available::{
     Available, Binding, Estimate, Headroom, HiddenLimit, judge_available, judge_hidden, judge_limit, judge_within,
@@ -38,3 +40,4 @@ pub use oom::{
 pub use sizing::{
     Advice, Choice, LeftAlone, Recognised, Runtime, Setting, SettingChange, Sizing, judge_sizing, recognise,
 };
+pub use victims::{ContainerKill, Evidence, Suspect, VictimFinder};

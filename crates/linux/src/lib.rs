@@ -20,6 +20,7 @@ mod kmsg;
 mod levels;
 mod node;
 mod own_cgroup;
+mod process_files;
 mod processes;
 mod program;
 mod residency;
@@ -37,6 +38,9 @@ pub use file::read_small_file;
 pub use kmsg::{KmsgError, KmsgEvent, KmsgReader};
 pub use levels::Levels;
 pub use node::{NodeMemoryReader, NodeReading, read_meminfo_text, read_node, time_since_boot};
+pub use process_files::{
+    all_threads_block, is_dying, oom_score_adj, process_name, process_resident, process_signals, set_oom_score_adj,
+};
 pub use processes::{in_first_pid_namespace, is_namespace_init, memory_cgroup_of, process_stat};
 pub use program::read_program;
 pub use residency::{lock_touched_memory, shrink_program};

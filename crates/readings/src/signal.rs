@@ -140,7 +140,8 @@ impl SignalSets {
                 _ => continue,
             };
             let digits = std::str::from_utf8(value.trim_ascii()).ok();
-            let mask = digits.filter(|digits| !digits.starts_with('+')).and_then(|hex| u64::from_str_radix(hex, 16).ok());
+            let mask =
+                digits.filter(|digits| !digits.starts_with('+')).and_then(|hex| u64::from_str_radix(hex, 16).ok());
             *set = mask.ok_or_else(|| ParseError::new("a set of signals in hexadecimal digits", line))?;
             found += 1;
         }

@@ -1,0 +1,92 @@
+//! The processes of the container's cgroup: who may have been a kill's victim, and who is to be the next one's.
+//!
+//! The cgroup's list is read, and not all of `/proc`: containers may share a pid namespace.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reprieve_judgement::Suspect;
+use reprieve_linux::{is_dying, oom_score_adj, process_name, process_resident, read_small_file, set_oom_score_adj};
+use reprieve_readings::parse_cgroup_procs;
+use rustix::io::Errno;
+
+use crate::main_program::TAKEN_FIRST;
+use crate::options::VictimChoice;
+
+/// More processes than these are not looked at: it would take too long while memory is short.
+const MOST: usize = 1000;
+/// How old a look at the table may be, so that it is not taken at each of many events.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// The table, and how it was when last looked at in peace.
+#[derive(Debug)]
+pub(crate) struct ProcessTable {
+    list: PathBuf,
+    known: Vec<Suspect>,
+    known_at: Option<Duration>,
+}
+
+impl ProcessTable {
+    pub(crate) fn new(cgroup: Option<&std::path::Path>) -> Self {
+        let list = cgroup.map(|directory| directory.join("cgroup.procs")).unwrap_or_default();
+        ProcessTable { list, known: Vec::new(), known_at: None }
+    }
+
+    /// All processes but this one.
+    fn pids(&self) -> impl Iterator<Item = u32> {
+        let pids = read_small_file(&self.list).ok().and_then(|text| parse_cgroup_procs(&text).ok());
+        let own = std::process::id();
+        pids.unwrap_or_default().into_iter().filter(move |&pid| pid != own).take(MOST)
+    }
+
+    /// Remembers who is there, so that it can be told later who is gone.
+    pub(crate) fn remember(&mut self, now: Duration) {
+        if self.known_at.is_some_and(|at| now.saturating_sub(at) < FRESH) {
+            return;
+        }
+        self.known_at = Some(now);
+        let seen: Vec<Suspect> = self.pids().filter_map(suspect).collect();
+        self.known = seen;
+    }
+
+    /// Who is about to end by SIGKILL, or has ended and nobody let go of it.
+    pub(crate) fn dying(&self) -> Vec<Suspect> {
+        // What it had in memory is known from before: it may have lost it by now.
+        let before = |pid| self.known.iter().find(|known| known.pid == pid).and_then(|known| known.resident);
+        let dying = self.pids().filter(|&pid| is_dying(pid)).filter_map(suspect);
+        dying.map(|now| Suspect { resident: before(now.pid).or(now.resident), ..now }).collect()
+    }
+
+    /// Who was there when it was last looked at, and is no more.
+    pub(crate) fn gone(&self) -> Vec<Suspect> {
+        let there: Vec<u32> = self.pids().collect();
+        self.known.iter().filter(|known| !there.contains(&known.pid)).copied().collect()
+    }
+
+    /// Has the kernel prefer the main process, or all others, as its next victim. Processes that were started since the
+    /// last time inherited what their parent has.
+    ///
+    /// # Errors
+    /// The first process that it could not be set for.
+    pub(crate) fn choose_victims(&self, choice: VictimChoice, main: u32) -> Result<(), (u32, Errno)> {
+        let usual = oom_score_adj(std::process::id()).unwrap_or(0);
+        let mut failed = Ok(());
+        for pid in self.pids().filter(|&pid| pid != main) {
+            let wanted = match (choice, oom_score_adj(pid)) {
+                (VictimChoice::ProtectMain, Some(adj)) if adj < TAKEN_FIRST => TAKEN_FIRST,
+                (VictimChoice::SacrificeMain, Some(TAKEN_FIRST)) if usual < TAKEN_FIRST => usual,
+                _ => continue,
+            };
+            match set_oom_score_adj(pid, wanted) {
+                // It has ended meanwhile.
+                Ok(()) | Err(Errno::NOENT | Errno::SRCH) => {}
+                Err(errno) => failed = failed.and(Err((pid, errno))),
+            }
+        }
+        failed
+    }
+}
+
+fn suspect(pid: u32) -> Option<Suspect> {
+    Some(Suspect { pid, name: process_name(pid)?, resident: process_resident(pid) })
+}
