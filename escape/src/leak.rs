@@ -19,6 +19,7 @@ use crate::mapping::Mapping;
 
 const STEP: Duration = Duration::from_millis(10);
 const PAGE: usize = 4096;
+const BLOCK: [u8; 4096] = [1; 4096];
 
 /// What is leaked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -159,9 +160,8 @@ fn read_and_write(options: &LeakOptions, signals: &SignalQueue) -> Result<&'stat
 fn fill_cache(options: &LeakOptions, number: u32) -> Result<()> {
     let mut file = File::create(options.disk.join(format!("cache-{number}")))?;
     let size = if options.cache > 0 { options.cache } else { options.end / 2 };
-    let block = vec![1; 1 << 16];
-    for _ in 0..size / block.len() as u64 {
-        file.write_all(&block)?;
+    for _ in 0..size / BLOCK.len() as u64 {
+        file.write_all(&BLOCK)?;
     }
     Ok(file.sync_all()?)
 }
@@ -195,8 +195,12 @@ impl Memory {
                 *taken = wanted;
             }
             Memory::Tmpfs(file, taken) => {
-                file.write_all(&vec![1; usize::try_from(wanted.saturating_sub(*taken))?])?;
-                *taken = wanted;
+                // In small blocks: a large one would take as much again for a moment.
+                while *taken < wanted {
+                    let more = (wanted - *taken).min(BLOCK.len() as u64);
+                    file.write_all(BLOCK.get(..usize::try_from(more)?).unwrap_or_default())?;
+                    *taken += more;
+                }
             }
             Memory::Mapped(mapping, taken) => {
                 let wanted = usize::try_from(wanted)?;

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use reprieve::Memory;
 use reprieve_judgement::{Choice, SettingChange, Sizing, judge_sizing};
-use reprieve_linux::{SignalMask, exec, fork, process_signals, read_program, set_oom_score_adj};
+use reprieve_linux::{SignalMask, exec, fork, hand_over_terminal, process_signals, read_program, set_oom_score_adj};
 use reprieve_readings::{DefaultAction, Escaped, Signal};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -32,8 +32,8 @@ pub(crate) fn start(
 
 fn become_program(options: &Options, log: &Log, before: SignalMask, variables: &[(&str, &[u8])]) -> u8 {
     let _ = rustix::process::setpgid(None, None);
-    if let Some(own) = Pid::from_raw(std::process::id().cast_signed()) {
-        hand_terminal_to(own, rustix::process::getppid());
+    if let Some(parent) = rustix::process::getppid() {
+        hand_over_terminal(rustix::stdio::stdin(), parent, rustix::process::getpid());
     }
     if options.victim == Some(VictimChoice::SacrificeMain)
         && let Err(error) = set_oom_score_adj(std::process::id(), TAKEN_FIRST)
@@ -54,17 +54,6 @@ fn become_program(options: &Options, log: &Log, before: SignalMask, variables: &
     let error = exec(&arguments, &variables);
     log.say(Level::Error, format_args!("{error}"));
     if error.is_not_found() { 127 } else { 126 }
-}
-
-/// Makes a process group the one that the terminal's keys signal, if it was that of `owner` so far. Without a terminal, or
-/// where the group is in the background, nothing is done.
-pub(crate) fn hand_terminal_to(group: Pid, owner: Option<Pid>) {
-    let stdin = rustix::stdio::stdin();
-    let owner_group = owner.and_then(|owner| rustix::process::getpgid(Some(owner)).ok());
-    let foreground = rustix::termios::tcgetpgrp(stdin).ok();
-    if foreground.is_some() && foreground == owner_group {
-        let _ = rustix::termios::tcsetpgrp(stdin, group);
-    }
 }
 
 /// What `reprieve exec` does. Nothing here keeps the program from being run.

@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use reprieve::{CgroupVersion, Memory, Roots, pod_limit_from_environment};
+use reprieve::{Memory, Roots, pod_limit_from_environment};
 use reprieve_judgement::{ContainerKill, Ladder, LadderEvent, LadderMoment, Suspect, VictimFinder};
 use reprieve_linux::EventsWatch;
 use reprieve_readings::Bytes;
@@ -19,7 +19,10 @@ use crate::process_table::ProcessTable;
 /// How often processes are looked for whose oom_score_adj is to be set.
 const VICTIM_PERIOD: Duration = Duration::from_secs(1);
 /// Without a ladder the counter of v1 is looked at no more often than this.
-const COUNTER_PERIOD: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+const COUNTER_PERIOD: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+
+/// How old a look at the process table may be: near the limit, and else.
+const FRESH: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// What is watched.
 #[derive(Debug)]
@@ -105,9 +108,8 @@ impl MemoryWatch {
             if !self.has_ladder {
                 next = (next * 4).clamp(COUNTER_PERIOD.0, COUNTER_PERIOD.1);
             }
-            if self.is_near_the_limit() {
-                self.table.remember(now);
-            }
+            let fresh = if self.is_near_the_limit() { FRESH.0 } else { FRESH.1 };
+            self.table.remember(now, fresh);
         }
         self.next_look = Some(now.saturating_add(next));
         events
@@ -148,7 +150,7 @@ impl MemoryWatch {
         }
         self.count_kills(now);
         if self.finder.owed() == 0 {
-            self.table.remember(now);
+            self.table.remember(now, FRESH.0);
         }
     }
 
@@ -169,10 +171,8 @@ impl MemoryWatch {
         if self.finder.owed() == 0 {
             return None;
         }
-        self.finder.next_kill(now, &[], &[]).or_else(|| {
-            let (dying, gone) = (self.table.dying(), self.table.gone());
-            self.finder.next_kill(now, &dying, &gone)
-        })
+        let (dying, gone) = (self.table.dying(), self.table.gone());
+        self.finder.next_kill(now, &dying, &gone)
     }
 
     /// When it is to be looked at next.
@@ -188,10 +188,5 @@ impl MemoryWatch {
     pub(crate) fn facts(&self, main: rustix::process::Pid) -> Facts {
         let LadderMoment { available, limit, pressure, .. } = self.last;
         Facts { available, limit, pressure, time_left: self.ladder.time_left(), main }
-    }
-
-    /// Which interface the memory controller speaks, for messages.
-    pub(crate) fn version(&self) -> Option<CgroupVersion> {
-        self.memory.version()
     }
 }

@@ -15,8 +15,6 @@ use crate::options::VictimChoice;
 
 /// More processes than these are not looked at: it would take too long while memory is short.
 const MOST: usize = 1000;
-/// How old a look at the table may be, so that it is not taken at each of many events.
-const FRESH: Duration = Duration::from_millis(100);
 
 /// The table, and how it was when last looked at in peace.
 #[derive(Debug)]
@@ -39,9 +37,9 @@ impl ProcessTable {
         pids.unwrap_or_default().into_iter().filter(move |&pid| pid != own).take(MOST)
     }
 
-    /// Remembers who is there, so that it can be told later who is gone.
-    pub(crate) fn remember(&mut self, now: Duration) {
-        if self.known_at.is_some_and(|at| now.saturating_sub(at) < FRESH) {
+    /// Remembers who is there, so that it can be told later who is gone, unless the last time is not `fresh` long ago.
+    pub(crate) fn remember(&mut self, now: Duration, fresh: Duration) {
+        if self.known_at.is_some_and(|at| now.saturating_sub(at) < fresh) {
             return;
         }
         self.known_at = Some(now);
@@ -49,18 +47,26 @@ impl ProcessTable {
         self.known = seen;
     }
 
-    /// Who is about to end by SIGKILL, or has ended and nobody let go of it.
+    /// Who is about to end by SIGKILL, or was ended by it and nobody let go of it.
+    ///
+    /// A process that has ended is in no cgroup's list any more. PID 1 finds it in its namespace, which is the
+    /// container's; others only if they knew it before.
     pub(crate) fn dying(&self) -> Vec<Suspect> {
+        let mut pids: Vec<u32> = self.pids().chain(self.known.iter().map(|known| known.pid)).collect();
+        if std::process::id() == 1 {
+            pids.extend(all_pids());
+        }
+        pids.sort_unstable();
+        pids.dedup();
         // What it had in memory is known from before: it may have lost it by now.
         let before = |pid| self.known.iter().find(|known| known.pid == pid).and_then(|known| known.resident);
-        let dying = self.pids().filter(|&pid| is_dying(pid)).filter_map(suspect);
+        let dying = pids.into_iter().filter(|&pid| is_dying(pid)).filter_map(suspect);
         dying.map(|now| Suspect { resident: before(now.pid).or(now.resident), ..now }).collect()
     }
 
     /// Who was there when it was last looked at, and is no more.
     pub(crate) fn gone(&self) -> Vec<Suspect> {
-        let there: Vec<u32> = self.pids().collect();
-        self.known.iter().filter(|known| !there.contains(&known.pid)).copied().collect()
+        self.known.iter().filter(|known| process_name(known.pid).is_none()).copied().collect()
     }
 
     /// Has the kernel prefer the main process, or all others, as its next victim. Processes that were started since the
@@ -85,6 +91,12 @@ impl ProcessTable {
         }
         failed
     }
+}
+
+/// All processes of the namespace, as far as `/proc` shows them.
+fn all_pids() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).take(MOST)
 }
 
 fn suspect(pid: u32) -> Option<Suspect> {

@@ -133,6 +133,9 @@ impl Supervisor {
             let now = time_since_boot();
             if let Some(code) = self.look_around(now) {
                 // Who was killed with the program is not named any more by waiting.
+                if let Some(memory) = &mut self.memory {
+                    memory.count_kills(now);
+                }
                 self.tell_kills(now.saturating_add(Duration::from_secs(1)));
                 return code;
             }

@@ -5,8 +5,8 @@
 //! `/sys` mounted elsewhere, and captured trees. A reading of many things returns what it could read together with its
 //! [`Problems`]: one bad cgroup never hides the rest.
 //!
-//! Unsafe code is where a system call has no safe face: in `exec` (becoming another program), `signals`, `children` and
-//! `residency` (what a first process needs).
+//! Unsafe code is where a system call has no safe face: in `exec` (becoming another program), `signals`, `children`,
+//! `terminal` and `residency` (what a first process needs).
 
 mod cgroup;
 mod children;
@@ -26,6 +26,7 @@ mod program;
 mod residency;
 mod roots;
 mod signals;
+mod terminal;
 mod tree;
 
 pub use children::{ChildChange, ChildEvent, fork, next_ended_child, reap, stop_or_continuation, stop_tracing};
@@ -48,4 +49,5 @@ pub use roots::Roots;
 pub use signals::{
     ReceivedSignal, Recipient, SignalMask, SignalQueue, become_subreaper, send_signal, signal_on_parent_death,
 };
+pub use terminal::hand_over_terminal;
 pub use tree::{Cgroup, CgroupId, CgroupTree, ScanSummary};

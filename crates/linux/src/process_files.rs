@@ -3,8 +3,7 @@
 use std::ffi::CStr;
 use std::io::Write;
 
-use reprieve_readings::{Bytes, Signal};
-use reprieve_readings::{ProcessName, SignalSets, parse_resident};
+use reprieve_readings::{Bytes, ProcessName, ProcessStat, Signal, SignalSets, parse_resident};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -42,14 +41,20 @@ pub fn all_threads_block(pid: u32, signal: Signal) -> bool {
     })
 }
 
-/// Whether a process has ended, or a SIGKILL is on its way to it.
+/// Whether a SIGKILL has ended a process that nobody let go of yet, or one is on its way to it.
 pub fn is_dying(pid: u32) -> bool {
     let mut buffer = [0; LARGEST];
     let Ok(status) = read(pid, "status", &mut buffer) else { return false };
-    let ended = status
-        .split(|&byte| byte == b'\n')
-        .any(|line| line.starts_with(b"State:\tZ") || line.starts_with(b"State:\tX"));
-    ended || SignalSets::parse(status).is_ok_and(|sets| sets.is_pending(Signal::KILL))
+    if status.split(|&byte| byte == b'\n').any(|line| line.starts_with(b"State:\tZ")) {
+        return ended_by(pid) == Some(Signal::KILL);
+    }
+    SignalSets::parse(status).is_ok_and(|sets| sets.is_pending(Signal::KILL))
+}
+
+/// The signal that ended a process which nobody let go of yet. The kernel tells it to those who may trace the process.
+fn ended_by(pid: u32) -> Option<Signal> {
+    let mut buffer = [0; 1024];
+    ProcessStat::parse_ending_signal(read(pid, "stat", &mut buffer).ok()?)
 }
 
 /// The adjustment of a process's badness in the eyes of the OOM killer: −1000 to 1000. `None` where it is gone.

@@ -2,6 +2,7 @@
 
 use crate::bytes::Bytes;
 use crate::parse::{self, ParseError};
+use crate::signal::Signal;
 
 /// A process that can't be mistaken for a later one with the same pid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,6 +30,15 @@ impl ProcessStat {
     /// Parses the file: `PID (NAME) STATE …`, where the name may hold spaces, parentheses and newlines.
     pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
         Self::parse_fields(text).ok_or_else(|| ParseError::new("`PID (NAME) STATE …`", text))
+    }
+
+    /// The signal that ended the process, from the wait status in the last field (52). `None` where it ended by itself,
+    /// lives, or the kernel does not say.
+    pub fn parse_ending_signal(text: &[u8]) -> Option<Signal> {
+        let close = text.iter().rposition(|&byte| byte == b')')?;
+        let rest = text.get(close + 1..)?.strip_prefix(b" ")?.trim_ascii_end();
+        let status = parse::decimal(rest.split(|&byte| byte == b' ').nth(49)?)?;
+        Signal::new(i32::try_from(status & 0x7f).ok()?)
     }
 
     fn parse_fields(text: &[u8]) -> Option<Self> {
@@ -118,6 +128,17 @@ mod tests {
         assert!(!stat.ended);
         let zombie = ProcessStat::parse(format!("42 (sh) {}", REST.replacen('S', "Z", 1)).as_bytes()).unwrap();
         assert!(zombie.ended);
+    }
+
+    #[test]
+    fn the_signal_that_ended_a_process_is_in_the_last_field() {
+        let fields = ["0"; 48].join(" ");
+        let ended =
+            |status: &str| ProcessStat::parse_ending_signal(format!("7 (a) b) Z {fields} {status}\n").as_bytes());
+        assert_eq!(ended("9"), Some(Signal::KILL));
+        assert_eq!(ended("139").map(Signal::number), Some(11), "with a core dump");
+        assert_eq!((ended("0"), ended("256"), ended("x")), (None, None, None));
+        assert_eq!(ProcessStat::parse_ending_signal(b"7 (a) Z 1 2"), None);
     }
 
     #[test]

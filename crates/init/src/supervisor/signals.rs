@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reprieve_linux::{Recipient, send_signal};
+use reprieve_linux::{Recipient, hand_over_terminal, send_signal};
 use reprieve_readings::Signal;
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -10,7 +10,7 @@ use rustix::process::Pid;
 use super::stopping::Phase;
 use super::{Supervisor, code_of, raw};
 use crate::log::Level;
-use crate::main_program::{Reaction, hand_terminal_to, reaction_to};
+use crate::main_program::{Reaction, reaction_to};
 
 /// As many in one round; then children and deadlines have their turn, so that a storm of signals holds nothing up.
 const BATCH: usize = 64;
@@ -41,7 +41,8 @@ impl Supervisor {
             return;
         };
         if signal == Signal::CONT {
-            self.take_terminal_along(main);
+            // A shell that brings this process to the foreground means the program.
+            hand_over_terminal(rustix::stdio::stdin(), rustix::process::getpid(), main);
         }
         self.log.say(Level::Debug, format_args!("passing on {signal}"));
         let recipient = self.recipient(main);
@@ -50,11 +51,6 @@ impl Supervisor {
             Ok(()) | Err(Errno::SRCH) => {}
             Err(errno) => self.log.say(Level::Warning, format_args!("{signal} can't be passed on: {errno}")),
         }
-    }
-
-    /// A shell that brings this process to the foreground means the program.
-    fn take_terminal_along(&self, main: Pid) {
-        hand_terminal_to(main, Pid::from_raw(std::process::id().cast_signed()));
     }
 
     /// Stops along with the program, so that the shell which waits for this process sees it. PID 1 has no such shell, and
