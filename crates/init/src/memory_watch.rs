@@ -24,6 +24,9 @@ const COUNTER_PERIOD: (Duration, Duration) = (Duration::from_millis(50), Duratio
 /// How old a look at the process table may be: near the limit, and else.
 const FRESH: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
+/// A process with less than this part of the limit is not taken for a victim only because it is gone.
+const SMALL: u64 = 16;
+
 /// What is watched.
 #[derive(Debug)]
 pub(crate) struct MemoryWatch {
@@ -171,7 +174,8 @@ impl MemoryWatch {
         if self.finder.owed() == 0 {
             return None;
         }
-        let (dying, gone) = (self.table.dying(), self.table.gone());
+        let least = Bytes::new(self.memory.limit().unwrap_or_default().get() / SMALL);
+        let (dying, gone) = (self.table.dying(), self.table.gone(least));
         self.finder.next_kill(now, &dying, &gone)
     }
 

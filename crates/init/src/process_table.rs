@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use reprieve_judgement::Suspect;
 use reprieve_linux::{is_dying, oom_score_adj, process_name, process_resident, read_small_file, set_oom_score_adj};
-use reprieve_readings::parse_cgroup_procs;
+use reprieve_readings::{Bytes, parse_cgroup_procs};
 use rustix::io::Errno;
 
 use crate::main_program::TAKEN_FIRST;
@@ -64,9 +64,11 @@ impl ProcessTable {
         dying.map(|now| Suspect { resident: before(now.pid).or(now.resident), ..now }).collect()
     }
 
-    /// Who was there when it was last looked at, and is no more.
-    pub(crate) fn gone(&self) -> Vec<Suspect> {
-        self.known.iter().filter(|known| process_name(known.pid).is_none()).copied().collect()
+    /// Who was there when it was last looked at, had at least this much in memory, and is no more. Processes come and go:
+    /// a small one is hardly the one that was killed.
+    pub(crate) fn gone(&self, least: Bytes) -> Vec<Suspect> {
+        let large = self.known.iter().filter(|known| known.resident.is_some_and(|resident| resident >= least));
+        large.filter(|known| process_name(known.pid).is_none()).copied().collect()
     }
 
     /// Has the kernel prefer the main process, or all others, as its next victim. Processes that were started since the

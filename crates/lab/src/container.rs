@@ -85,6 +85,29 @@ impl Runtime {
     /// # Errors
     /// It could not be started, or its script failed; what it wrote to stderr stands there.
     pub fn start<'a>(&'a self, lab: &Lab, options: &ContainerOptions) -> io::Result<Container<'a>> {
+        self.start_as(lab, options, config)
+    }
+
+    /// The same without privileges: as user 1000, without capabilities and with no_new_privs, on a read-only root. The
+    /// script runs under `entrypoint`, the container's first process.
+    ///
+    /// # Errors
+    /// As for [`Runtime::start`].
+    pub fn start_unprivileged<'a>(
+        &'a self,
+        lab: &Lab,
+        options: &ContainerOptions,
+        entrypoint: &[&str],
+    ) -> io::Result<Container<'a>> {
+        self.start_as(lab, options, |cgroup, options| unprivileged(config(cgroup, options), entrypoint))
+    }
+
+    fn start_as<'a>(
+        &'a self,
+        lab: &Lab,
+        options: &ContainerOptions,
+        config: impl Fn(&str, &ContainerOptions) -> Value,
+    ) -> io::Result<Container<'a>> {
         let bundle = TempDir::new()?;
         fs::create_dir(bundle.path().join("rootfs"))?;
         let path = format!("{}/{}", lab.path_of(lab.directory()), options.cgroup);
@@ -180,6 +203,21 @@ fn config(cgroup: &str, options: &ContainerOptions) -> Value {
             "namespaces": namespaces,
         },
     })
+}
+
+fn unprivileged(mut config: Value, entrypoint: &[&str]) -> Value {
+    let words = config["process"]["args"].take();
+    let words = words.as_array().cloned().unwrap_or_default();
+    let words: Vec<Value> = entrypoint.iter().map(|&word| word.into()).chain(words).collect();
+    config["process"]["args"] = words.into();
+    config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+    config["process"]["capabilities"] = json!({});
+    config["process"]["noNewPrivileges"] = true.into();
+    config["root"]["readonly"] = true.into();
+    if let Some(mounts) = config["mounts"].as_array_mut() {
+        mounts.push(mount("/dev/shm", "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=1777"]));
+    }
+    config
 }
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {

@@ -28,8 +28,9 @@ impl Supervisor {
         let mut sentence = Line::new();
         // Writing to a line never fails.
         let _ = match kill {
-            Some((victim, _)) => {
-                write!(sentence, "the kernel killed process {} ({})", victim.pid, Escaped(victim.name.as_bytes()))
+            Some((victim, evidence)) => {
+                let likely = if evidence == Evidence::Gone { "a process, most likely " } else { "process " };
+                write!(sentence, "the kernel killed {likely}{} ({})", victim.pid, Escaped(victim.name.as_bytes()))
             }
             None => sentence.write_str("the kernel killed a process that is not known"),
         };
@@ -38,11 +39,6 @@ impl Supervisor {
             Some(limit) => write!(sentence, " (limit {limit})"),
             None => Ok(()),
         };
-        let _ = sentence.write_str(match kill.map(|(_, evidence)| evidence) {
-            Some(Evidence::Dying) => "; it is dying in the process table",
-            Some(Evidence::Gone) => "; it is gone from the process table",
-            Some(Evidence::Reaped) | None => "",
-        });
         let main = self.main.map(raw);
         let fields = Fields::new()
             .with("limit_bytes", limit.map(|limit| Field::Number(limit.get())))
