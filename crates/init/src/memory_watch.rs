@@ -111,8 +111,10 @@ impl MemoryWatch {
             if !self.has_ladder {
                 next = (next * 4).clamp(COUNTER_PERIOD.0, COUNTER_PERIOD.1);
             }
-            let fresh = if self.is_near_the_limit() { FRESH.0 } else { FRESH.1 };
-            self.table.remember(now, fresh);
+            // Until a kill is told, those from before it must stay known.
+            if self.finder.owed() == 0 {
+                self.table.remember(now, if self.is_near_the_limit() { FRESH.0 } else { FRESH.1 });
+            }
         }
         self.next_look = Some(now.saturating_add(next));
         events
