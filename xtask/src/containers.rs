@@ -36,8 +36,16 @@ pub(crate) fn files() -> Result<BTreeSet<PathBuf>> {
         let found = process::find_program(name).and_then(|path| path.canonicalize().ok());
         files.insert(found.with_context(|| format!("{name} is missing; install Debian's package util-linux"))?);
     }
+    with_libraries(&files)
+}
+
+/// These programs and every library that they load.
+pub(crate) fn with_libraries<'a>(programs: impl IntoIterator<Item = &'a PathBuf>) -> Result<BTreeSet<PathBuf>> {
+    let mut files: BTreeSet<PathBuf> = programs.into_iter().cloned().collect();
     for program in files.clone() {
-        files.extend(parse_libraries(&process::read_output(Command::new("ldd").arg(program))?)?);
+        let listing = Command::new("ldd").arg(&program).output().context("ldd can't be run")?;
+        // It fails for a static program, which has none.
+        files.extend(parse_libraries(&String::from_utf8_lossy(&listing.stdout))?);
     }
     Ok(files)
 }

@@ -9,6 +9,8 @@ mod calibrate;
 mod capture;
 mod containers;
 mod debian;
+mod escape;
+mod inits;
 mod process;
 mod static_build;
 mod test;
@@ -36,6 +38,8 @@ enum Chore {
     Bench(bench::Options),
     /// Fill memory until the kernel kills, and compare with what was said to be available
     Calibrate(calibrate::Options),
+    /// Count the leaking programs that end gracefully before the kernel kills them
+    Escape(escape::Options),
     /// Write a fixture: the memory files of cgroups, as a tree of plain files
     Capture(capture::Options),
 }
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
         Chore::Vm(options) => vm::kernel_tests::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Calibrate(options) => calibrate::run(&options),
+        Chore::Escape(options) => escape::run(&options),
         Chore::Capture(options) => capture::run(&options),
     };
     match result {
