@@ -1,7 +1,8 @@
 //! The container's memory: how many kills there were, and how far up the ladder it is.
 //!
-//! On v2 the kernel gives notice of kills and of hits of the limit, so without a ladder nothing is ever polled. v1 gives
-//! none on a read-only mount: the counter is looked at along with the usage, the more often the nearer the limit is.
+//! It is looked at the more often the nearer the limit is. On v2 the kernel also gives notice of kills and of hits of the
+//! limit; v1 gives none on a read-only mount, so there the counter is read at each look. Without a ladder it is looked
+//! at more seldom, only to know the processes that a kill may end.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -18,8 +19,8 @@ use crate::process_table::ProcessTable;
 
 /// How often processes are looked for whose oom_score_adj is to be set.
 const VICTIM_PERIOD: Duration = Duration::from_secs(1);
-/// Without a ladder the counter of v1 is looked at no more often than this.
-const COUNTER_PERIOD: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+/// Without a ladder: between two looks at the processes, and at the counter of v1.
+const WITHOUT_LADDER: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 
 /// How old a look at the process table may be: near the limit, and else.
 const FRESH: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -82,11 +83,12 @@ impl MemoryWatch {
 
     /// Whether anything is to be looked at without notice.
     fn polls(&self) -> bool {
-        self.has_ladder || self.victim.is_some() || self.polls_counter()
+        self.has_ladder || self.victim.is_some() || self.counts()
     }
 
-    fn polls_counter(&self) -> bool {
-        self.events.is_none() && self.memory.version().is_some()
+    /// Whether there is a counter of kills.
+    fn counts(&self) -> bool {
+        self.memory.version().is_some()
     }
 
     /// What `epoll` waits for.
@@ -99,17 +101,17 @@ impl MemoryWatch {
         if self.next_look.is_none_or(|next| now < next) {
             return Vec::new();
         }
-        if self.polls_counter() {
+        if self.events.is_none() {
             self.count_kills(now);
         }
         let mut events = Vec::new();
         let mut next = VICTIM_PERIOD;
-        if self.has_ladder || self.polls_counter() {
+        if self.has_ladder || self.counts() {
             self.last = self.read(now);
             events.extend(self.ladder.feed(&self.last));
             next = self.ladder.next_look();
             if !self.has_ladder {
-                next = (next * 4).clamp(COUNTER_PERIOD.0, COUNTER_PERIOD.1);
+                next = (next * 4).clamp(WITHOUT_LADDER.0, WITHOUT_LADDER.1);
             }
             // Until a kill is told, those from before it must stay known.
             if self.finder.owed() == 0 {

@@ -13,8 +13,8 @@ mod waiting;
 use std::time::Duration;
 
 use reprieve_linux::{
-    SignalMask, SignalQueue, become_subreaper, lock_touched_memory, shrink_program, signal_on_parent_death,
-    time_since_boot,
+    ChildChange, SignalMask, SignalQueue, become_subreaper, lock_touched_memory, next_ended_child, shrink_program,
+    signal_on_parent_death, time_since_boot,
 };
 use reprieve_readings::Signal;
 use rustix::process::Pid;
@@ -29,6 +29,9 @@ use crate::readiness::Readiness;
 use crate::termination_log::TerminationLog;
 use stopping::{Phase, Restarts};
 use waiting::{Source, Waiting};
+
+/// After this time the program has started, or is busy with itself.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub(crate) struct Supervisor {
     readiness: Readiness,
     pressure_socket: Option<PressureSocket>,
     hook: Option<Hook>,
+    /// When to give back what the start needed.
+    small_at: Option<Duration>,
     /// Children may have ended that were not looked at yet.
     more_children: bool,
 }
@@ -79,7 +84,7 @@ impl Supervisor {
             .map_err(|errno| format!("no process can be started: {errno}"))?;
         let now = time_since_boot();
         let waiting = Waiting::open(&signals).map_err(|errno| format!("nothing can be waited for: {errno}"))?;
-        let memory = MemoryWatch::open(&options, &log, now);
+        let memory = if has_ended_early(&waiting, main) { None } else { MemoryWatch::open(&options, &log, now) };
         let supervisor = Supervisor {
             termination_log: TerminationLog::find(&options.termination_log),
             options,
@@ -94,10 +99,10 @@ impl Supervisor {
             readiness,
             pressure_socket,
             hook: None,
+            small_at: Some(now.saturating_add(SETTLED)),
             more_children: false,
         };
         supervisor.watch_all()?;
-        supervisor.be_small();
         Ok(supervisor)
     }
 
@@ -117,8 +122,12 @@ impl Supervisor {
         Ok(())
     }
 
-    /// The start needed pages that nothing needs again.
-    fn be_small(&self) {
+    /// The start needed pages that nothing needs again. Giving them back takes a millisecond: not while the program starts.
+    fn be_small(&mut self, now: Duration) {
+        if self.small_at.is_none_or(|at| now < at) {
+            return;
+        }
+        self.small_at = None;
         if let Err(errno) = shrink_program() {
             self.log.say(Level::Debug, format_args!("the program stays as large as it is: {errno}"));
         }
@@ -161,6 +170,7 @@ impl Supervisor {
             memory.choose_victims(raw(main), &self.log, now);
         }
         self.readiness.close_overdue(now);
+        self.be_small(now);
         self.end_overdue_hook(now);
         self.go_on_stopping(now)
     }
@@ -197,8 +207,17 @@ impl Supervisor {
     fn next_deadline(&self) -> Option<Duration> {
         let memory = self.memory.as_ref().and_then(MemoryWatch::next_deadline);
         let hook = self.hook.as_ref().map(|hook| hook.deadline);
-        [memory, hook, self.readiness.next_deadline(), self.phase.deadline()].into_iter().flatten().min()
+        [memory, hook, self.readiness.next_deadline(), self.phase.deadline(), self.small_at].into_iter().flatten().min()
     }
+}
+
+/// Whether the program has ended at once and not by SIGKILL, so that its memory is of no interest. What it needs to fill
+/// even the smallest container takes longer.
+fn has_ended_early(waiting: &Waiting, main: Pid) -> bool {
+    const AT_ONCE: Duration = Duration::from_millis(2);
+    let _ = waiting.wait(Some(AT_ONCE));
+    let killed = ChildChange::Killed(Signal::KILL);
+    matches!(next_ended_child(), Ok(Some(event)) if event.pid == main && event.what != killed)
 }
 
 /// Becomes the one whom orphans go to, and is told when its own parent ends.

@@ -52,10 +52,10 @@ pub(crate) fn start_in(options: &[&str], script: &str, limit: u64) -> Option<Box
     let options: Vec<String> = options.iter().map(|option| option.replace("$1", own)).collect();
     let tmpfs = ["/dev/shm", "/tmp"].map(Path::new).into_iter().find(|tmpfs| tmpfs.is_dir()).unwrap();
     let hog = tmpfs.join(cgroup.parent().unwrap().file_name().unwrap());
-    // A shell moves itself into the cgroup and becomes unshare.
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", "echo $$ >\"$0\" && exec \"$@\""]).arg(cgroup.join("cgroup.procs"));
-    command.args([UNSHARE, "--pid", "--fork", "--mount-proc", "--kill-child", INIT, "--log-format", "json"]);
+    // unshare stays outside of the cgroup, where the kernel can't take it for a victim.
+    let mut command = Command::new(UNSHARE);
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child", "/bin/sh", "-c", "echo 0 >\"$0\" && exec \"$@\""]);
+    command.arg(cgroup.join("cgroup.procs")).args([INIT, "--log-format", "json"]);
     command.args(["--termination-log", ""]).args(options).args(["--", "/bin/sh", "-c", script, "sh", own]).arg(&hog);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(directory.path().join("said")).unwrap());
     command.process_group(0).env_remove("MEMORY_PRESSURE_WATCH");

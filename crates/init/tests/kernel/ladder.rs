@@ -121,8 +121,8 @@ fn the_program_is_stopped_before_the_kill() {
 fn what_only_fills_the_page_cache_is_not_warned() {
     let directory = if exists(std::path::Path::new("/var/tmp")) { "/var/tmp" } else { "/tmp" };
     let script = format!(
-        "f=$(mktemp -p {directory}); for i in 1 2 3; do
-            dd if=/dev/zero of=$f bs=1048576 count=64 2>/dev/null; sync; cat $f >/dev/null; done; rm $f; exit 0"
+        "f=$(mktemp -p {directory}); for i in 1 2; do
+            dd if=/dev/zero of=$f bs=1048576 count=40 conv=fsync 2>/dev/null; cat $f >/dev/null; done; rm $f; exit 0"
     );
     let Some(mut container) = start(&["--warn", "30%,5s:stop"], &script) else { return };
     assert_eq!(container.end(), 0, "{}", container.read("said"));
