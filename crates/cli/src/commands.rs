@@ -5,6 +5,7 @@ mod env;
 mod exec;
 mod explain;
 mod free;
+mod init;
 mod limit;
 mod meminfo;
 
@@ -22,6 +23,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Env(arguments) => env::run(arguments),
         Command::Exec(arguments) => exec::run(arguments),
         Command::Free(arguments) => free::run(&arguments),
+        Command::Init(_) => init::run(),
         Command::Meminfo(arguments) => meminfo::run(&arguments),
     };
     done.map(|()| ExitCode::Success)

@@ -322,7 +322,7 @@ Examples:
   reprieve-init -- server --port 80
   reprieve-init --on-oom-kill exit -- gunicorn app:app
   reprieve-init --warn 20%:signal --warn 2s,5%:stop --grace 5s -- server
-  reprieve-init --warn 10% --ready-port 8081 --hook 'jcmd 1 GC.heap_dump' -- java
+  reprieve-init --warn 10% --hook 'jcmd 2 GC.heap_dump /d' -- java -jar x.jar
   ENTRYPOINT [\"/reprieve-init\", \"--\"]
 
 Exit codes: the program's own; 128+N where signal N ended it; 137 after a kill,
