@@ -89,6 +89,7 @@ impl Log {
     }
 
     /// Tells of an event with its parts. Only JSON shows these; the sentence must say what matters.
+    #[inline(never)]
     pub(crate) fn event(&self, level: Level, event: &str, sentence: fmt::Arguments<'_>, fields: &[(&str, Field<'_>)]) {
         if level > self.most {
             return;

@@ -70,6 +70,7 @@ impl Readiness {
     }
 
     /// Reads from a connection, and answers once the first line has come; anything may stand in it.
+    #[inline(never)]
     pub(crate) fn serve(&mut self, number: usize) {
         let Some(mut connection) = self.connections.get(number) else { return };
         let mut request = [0; 4096];

@@ -1,4 +1,5 @@
 //! The files of one process below `/proc`, read without allocating: a first process reads them while memory is short.
+//! What has a large buffer is never inlined: the buffer would lie on the caller's frame all the time.
 
 use std::ffi::CStr;
 use std::io::Write;
@@ -26,6 +27,7 @@ pub fn process_resident(pid: u32) -> Option<Bytes> {
 }
 
 /// What the first thread of a process does about signals, and which wait for the process. `None` where it is gone.
+#[inline(never)]
 pub fn process_signals(pid: u32) -> Option<SignalSets> {
     let mut buffer = [0; LARGEST];
     SignalSets::parse(read(pid, "status", &mut buffer).ok()?).ok()
@@ -42,6 +44,7 @@ pub fn all_threads_block(pid: u32, signal: Signal) -> bool {
 }
 
 /// Whether a SIGKILL has ended a process that nobody let go of yet, or one is on its way to it.
+#[inline(never)]
 pub fn is_dying(pid: u32) -> bool {
     let mut buffer = [0; LARGEST];
     let Ok(status) = read(pid, "status", &mut buffer) else { return false };
@@ -52,6 +55,7 @@ pub fn is_dying(pid: u32) -> bool {
 }
 
 /// The signal that ended a process which nobody let go of yet. The kernel tells it to those who may trace the process.
+#[inline(never)]
 fn ended_by(pid: u32) -> Option<Signal> {
     let mut buffer = [0; 1024];
     ProcessStat::parse_ending_signal(read(pid, "stat", &mut buffer).ok()?)

@@ -17,7 +17,7 @@ unsafe extern "C" {
 
 const PAGE: usize = 4096;
 
-/// Gives back all pages of the program's code and constants, and has only those come back that are touched from now on.
+/// Gives back free pages of the heap, what calls that have returned left on the stack, and all of the program's code and constants, and has only those come back that are touched from now on.
 /// Every second page is left out of core dumps, which sets it apart from its neighbours. For static executables that are
 /// mapped at a fixed address, whose code nobody has written to.
 pub fn shrink_program() -> Result<(), Errno> {
@@ -26,7 +26,32 @@ pub fn shrink_program() -> Result<(), Errno> {
     for page in (start..end).step_by(2 * PAGE) {
         advise(page, PAGE, Advice::LinuxDontDump)?;
     }
-    advise(start, end - start, Advice::LinuxDontNeed)
+    advise(start, end - start, Advice::LinuxDontNeed)?;
+    give_back_stack();
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim(3) may be called at any time; it gives back free pages of the heap.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+    Ok(())
+}
+
+/// Gives back the part of the stack that was used by calls which have returned.
+#[inline(never)]
+fn give_back_stack() {
+    /// More than any call of a small program has used.
+    const DEEPEST: usize = 64 * PAGE;
+    let here = 0_u8;
+    // The kernel may write below the stack pointer only to run a handler; a page is left all the same.
+    let end = ((&raw const here).addr() & !(PAGE - 1)) - PAGE;
+    // The part that was never used is not mapped, which is an error that comes after the rest was done.
+    let _ = advise_stack(end - DEEPEST, DEEPEST);
+}
+
+fn advise_stack(start: usize, length: usize) -> Result<(), Errno> {
+    let address = std::ptr::with_exposed_provenance_mut(start);
+    // SAFETY: the range lies below the frames of all calls that have not returned, on the stack of the only thread.
+    unsafe { rustix::mm::madvise(address, length, Advice::LinuxDontNeed) }
 }
 
 fn advise(start: usize, length: usize, advice: Advice) -> Result<(), Errno> {

@@ -57,6 +57,8 @@ impl Supervisor {
         }
     }
 
+    // Apart, so that its buffer is not a part of the loop's own frame.
+    #[inline(never)]
     fn tell_warning(&self, threshold: Threshold, facts: &Facts) {
         let mut sentence = Line::new();
         // Writing to a line never fails.

@@ -63,8 +63,7 @@ fn without_privileges_the_program_is_warned_and_others_are_taken_first() {
 #[test]
 fn without_privileges_json_is_told() {
     // The container's stderr is the test's own, so what is said goes to stdout by a shell around the init.
-    let script =
-        "exec 2>&1; /reprieve-init -s --log-format json -- sh -c '(sleep 0.3; exec tail /dev/zero) & sleep 2' || true";
+    let script = "exec 2>&1; /reprieve-init -s --log-format json -- sh -c 'tail /dev/zero & wait $!; sleep 1' || true";
     let Some(output) = run(&[], true, script) else { return };
     let line = output.lines().find(|line| line.contains("oom_kill")).unwrap_or_else(|| panic!("{output}"));
     let kill: Value = serde_json::from_str(line).unwrap();

@@ -23,14 +23,15 @@ fn a_worker_s_kill_is_told() {
 #[test]
 fn an_orphan_s_kill_is_told_by_its_end() {
     // The program is sleep, which takes no notice of its child: that stays as a zombie.
-    let Some(mut container) = start(&[], "(sleep 0.3; exec tail /dev/zero) & exec sleep 4") else { return };
-    let kill = container.wait_for_event("oom_kill");
-    assert_eq!((&kill["name"], &kill["evidence"]), (&"tail".into(), &"dying".into()), "{kill}");
-    assert_eq!(container.end(), 0);
-    let Some(mut container) = start(&[], "( (sleep 0.3; exec tail /dev/zero) & ); sleep 3; exit 0") else { return };
-    let kill = container.wait_for_event("oom_kill");
-    assert_eq!((&kill["name"], &kill["evidence"]), (&"tail".into(), &"reaped".into()), "{kill}");
-    assert_eq!(container.end(), 0);
+    let neglected = "(sleep 0.3; exec tail /dev/zero) & exec sleep 1000";
+    let orphaned = "( (sleep 0.3; exec tail /dev/zero) & ); exec sleep 1000";
+    for (script, evidence) in [(neglected, "dying"), (orphaned, "reaped")] {
+        let Some(mut container) = start(&[], script) else { return };
+        let kill = container.wait_for_event("oom_kill");
+        assert_eq!((&kill["name"], &kill["evidence"]), (&"tail".into(), &evidence.into()), "{kill}");
+        crate::common::kill(container.init(), 15);
+        assert_eq!(container.end(), 143);
+    }
 }
 
 #[test]
