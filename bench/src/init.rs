@@ -12,13 +12,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use reprieve_lab::wait_for;
+use reprieve_lab::{Lab, wait_for};
 use reprieve_linux::fork;
 
 use crate::statistics::Sample;
 use crate::table::Table;
 use crate::{print_section, progress};
 
+/// The limit of the cgroup in which memory is measured.
+const LIMIT: u64 = 256 << 20;
 const ORPHANS: u32 = 100_000;
 /// As many orphans are left by one process.
 const AT_ONCE: u32 = 100;
@@ -56,7 +58,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let notes = [
         format!(
-            "Private memory: Private_Clean and Private_Dirty of smaps_rollup, idle. Added start: wall time of `true` under \
+            "Private memory: Private_Clean and Private_Dirty of smaps_rollup, idle, in a \
+             cgroup with a limit of 256 MiB. Added start: wall time of `true` under \
              the init, less that of `true` alone in the same round ({:.3} ms), median of {} rounds; ratio: of these medians \
              to tini's.",
             times.bare.median(),
@@ -106,7 +109,10 @@ fn end(mut child: Child) -> Result<()> {
 
 /// In kB.
 fn private_memory(init: &Init) -> Result<u64> {
-    let child = init.command(&["sleep", "1000"]).spawn()?;
+    let lab = Lab::open("bench-init")?.context("no memory cgroup can be made here")?;
+    let cgroup = lab.cgroup("container")?;
+    lab.limit(&cgroup, LIMIT)?;
+    let child = lab.spawn(&cgroup, &mut init.command(&["sleep", "1000"]))?;
     std::thread::sleep(Duration::from_secs(2));
     let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", child.id()));
     end(child)?;

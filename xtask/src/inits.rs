@@ -21,6 +21,12 @@ pub(crate) fn reprieve_init() -> Result<PathBuf> {
     static_build::build_small("reprieve-init")
 }
 
+/// Builds reprieve-init, and prints where it is.
+pub(crate) fn print_path() -> Result<()> {
+    println!("{}", reprieve_init()?.display());
+    Ok(())
+}
+
 /// Fetches tini, and returns its path.
 pub(crate) fn tini() -> Result<PathBuf> {
     Ok(debian::unpack(&TINI)?.join("usr/bin/tini"))

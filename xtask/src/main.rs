@@ -38,6 +38,8 @@ enum Chore {
     Bench(bench::Options),
     /// Fill memory until the kernel kills, and compare with what was said to be available
     Calibrate(calibrate::Options),
+    /// Build reprieve-init as it is released, and print its path
+    Init,
     /// Count the leaking programs that end gracefully before the kernel kills them
     Escape(escape::Options),
     /// Write a fixture: the memory files of cgroups, as a tree of plain files
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Chore::Vm(options) => vm::kernel_tests::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Calibrate(options) => calibrate::run(&options),
+        Chore::Init => inits::print_path(),
         Chore::Escape(options) => escape::run(&options),
         Chore::Capture(options) => capture::run(&options),
     };

@@ -206,15 +206,18 @@ fn config(cgroup: &str, options: &ContainerOptions) -> Value {
 }
 
 fn unprivileged(mut config: Value, entrypoint: &[&str]) -> Value {
-    let words = config["process"]["args"].take();
-    let words = words.as_array().cloned().unwrap_or_default();
-    let words: Vec<Value> = entrypoint.iter().map(|&word| word.into()).chain(words).collect();
-    config["process"]["args"] = words.into();
-    config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
-    config["process"]["capabilities"] = json!({});
-    config["process"]["noNewPrivileges"] = true.into();
-    config["root"]["readonly"] = true.into();
-    if let Some(mounts) = config["mounts"].as_array_mut() {
+    if let Some(process) = config.get_mut("process").and_then(Value::as_object_mut) {
+        let script = process.get("args").and_then(Value::as_array).cloned().unwrap_or_default();
+        let words: Vec<Value> = entrypoint.iter().map(|&word| word.into()).chain(script).collect();
+        process.insert("args".to_owned(), words.into());
+        process.insert("user".to_owned(), json!({ "uid": 1000, "gid": 1000 }));
+        process.insert("capabilities".to_owned(), json!({}));
+        process.insert("noNewPrivileges".to_owned(), true.into());
+    }
+    if let Some(root) = config.get_mut("root").and_then(Value::as_object_mut) {
+        root.insert("readonly".to_owned(), true.into());
+    }
+    if let Some(mounts) = config.get_mut("mounts").and_then(Value::as_array_mut) {
         mounts.push(mount("/dev/shm", "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=1777"]));
     }
     config
