@@ -101,7 +101,7 @@ impl Trial {
         command.args(["--kind", &kind, "--workers", &self.workers.to_string()]);
         command.args(["--speed", &(self.limit * u64::from(self.rate) / 100).to_string()]);
         command.args(["--begin", &(self.limit * self.begin_percent() / 100).to_string()]);
-        command.args(["--end", &(self.limit * 3 / 2).to_string()]);
+        command.args(["--end", &(self.limit * 11 / 10).to_string()]);
         command.args(["--cache", &if self.cache { self.limit * 5 / 4 } else { 0 }.to_string()]);
         command.arg("--directory").arg(directory).arg("--disk").arg(disk).arg("--result").arg(&result);
         let mut child = lab.spawn(cgroup, &mut command)?;
@@ -133,7 +133,7 @@ impl Trial {
     }
 
     fn longest(&self) -> Duration {
-        let percent = 150_u64.saturating_sub(self.begin_percent());
+        let percent = 110_u64.saturating_sub(self.begin_percent());
         Duration::from_secs(60 + percent / u64::from(self.rate.max(1)))
     }
 }
