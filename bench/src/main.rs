@@ -7,6 +7,7 @@
 mod agent;
 mod container;
 mod explain;
+mod init;
 mod kills;
 mod place;
 mod population;
@@ -42,6 +43,11 @@ enum Section {
     Container(container::Options),
     /// Time for a large log
     Explain(explain::Options),
+    /// Memory, start and orphans of first processes
+    Init(init::Options),
+    /// Makes orphans (used by `init`)
+    #[command(hide = true)]
+    MakeOrphans,
     /// Looks from inside the container (used by `container`)
     #[command(hide = true)]
     Look(container::worker::Options),
@@ -66,6 +72,8 @@ fn main() -> ExitCode {
         Section::Agent(options) => agent::run(&options),
         Section::Container(options) => container::run(&options),
         Section::Explain(options) => explain::run(&options),
+        Section::Init(options) => init::run(&options),
+        Section::MakeOrphans => init::make_orphans(),
         Section::Look(options) => container::worker::run(&options),
         Section::Kills(options) => kills::run(&options),
         Section::Storm(options) => storm::run(&options),

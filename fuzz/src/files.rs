@@ -1,8 +1,9 @@
 //! The kernel's small files: of a cgroup, of the machine, of a process.
 
 use reprieve_readings::{
-    Bytes, CgroupMemory, CgroupVersion, Limit, Meminfo, MemoryFile, MemoryStat, ParseError, ProcessStat,
-    parse_cgroup_procs, parse_cpu_list, parse_is_namespace_init, parse_quantity, parse_vmstat_oom_kill,
+    Bytes, CgroupMemory, CgroupVersion, Limit, Meminfo, MemoryFile, MemoryStat, ParseError, ProcessName, ProcessStat,
+    Signal, SignalSets, parse_cgroup_procs, parse_cpu_list, parse_is_namespace_init, parse_quantity, parse_resident,
+    parse_vmstat_oom_kill,
 };
 
 use crate::assert_harmless;
@@ -68,7 +69,7 @@ pub fn node_memory(input: &[u8]) {
     shown(parse_cpu_list(input));
 }
 
-/// `/proc/PID/stat`, `/proc/PID/status` and `cgroup.procs`.
+/// `/proc/PID/stat`, `status` and `statm`, and `cgroup.procs`; signals as people write them.
 pub fn process(input: &[u8]) {
     if let Some(stat) = shown(ProcessStat::parse(input)) {
         assert!(input.starts_with(stat.id.pid.to_string().as_bytes()) || input.starts_with(b"0"));
@@ -78,6 +79,13 @@ pub fn process(input: &[u8]) {
         assert!(!pids.contains(&0) && pids.len() <= input.len());
     }
     parse_is_namespace_init(input);
+    if let Some(signal) = shown(Signal::parse(input)) {
+        assert!(Signal::new(signal.number()) == Some(signal));
+    }
+    shown(SignalSets::parse(input));
+    shown(parse_resident(input, Bytes::from_kib(4)));
+    ProcessStat::parse_ending_signal(input);
+    assert!(ProcessName::new(input).as_bytes().len() <= 15);
 }
 
 fn shown<T>(result: Result<T, ParseError>) -> Option<T> {

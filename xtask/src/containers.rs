@@ -33,23 +33,26 @@ pub(crate) fn runc() -> Result<PathBuf> {
 pub(crate) fn files() -> Result<BTreeSet<PathBuf>> {
     let mut files = BTreeSet::from([runc()?]);
     for name in NAMESPACE_PROGRAMS {
-        files.extend(with_libraries(name, "util-linux")?.1);
+        files.insert(program(name, "util-linux")?);
     }
-    files.extend(libraries(&runc()?)?);
-    Ok(files)
+    with_libraries(&files)
 }
 
-/// A program of this machine and every library that it loads, for a machine that has none.
-pub(crate) fn with_libraries(name: &str, package: &str) -> Result<(PathBuf, BTreeSet<PathBuf>)> {
+/// The path of a program of this machine.
+pub(crate) fn program(name: &str, package: &str) -> Result<PathBuf> {
     let found = process::find_program(name).and_then(|path| path.canonicalize().ok());
-    let program = found.with_context(|| format!("{name} is missing; install Debian's package {package}"))?;
-    let mut files = BTreeSet::from([program.clone()]);
-    files.extend(libraries(&program)?);
-    Ok((program, files))
+    found.with_context(|| format!("{name} is missing; install Debian's package {package}"))
 }
 
-fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    parse_libraries(&process::read_output(Command::new("ldd").arg(program))?)
+/// These programs and every library that they load.
+pub(crate) fn with_libraries<'a>(programs: impl IntoIterator<Item = &'a PathBuf>) -> Result<BTreeSet<PathBuf>> {
+    let mut files: BTreeSet<PathBuf> = programs.into_iter().cloned().collect();
+    for program in files.clone() {
+        let listing = Command::new("ldd").arg(&program).output().context("ldd can't be run")?;
+        // It fails for a static program, which has none.
+        files.extend(parse_libraries(&String::from_utf8_lossy(&listing.stdout))?);
+    }
+    Ok(files)
 }
 
 /// Reads lines of ldd(1): `NAME => PATH (ADDRESS)` for a library, `PATH (ADDRESS)` for the loader.

@@ -9,6 +9,8 @@ mod calibrate;
 mod capture;
 mod containers;
 mod debian;
+mod escape;
+mod inits;
 mod process;
 mod static_build;
 mod storm;
@@ -39,6 +41,10 @@ enum Chore {
     Storm(storm::Options),
     /// Fill memory until the kernel kills, and compare with what was said to be available
     Calibrate(calibrate::Options),
+    /// Build reprieve-init as it is released, and print its path
+    Init,
+    /// Count the leaking programs that end gracefully before the kernel kills them
+    Escape(escape::Options),
     /// Write a fixture: the memory files of cgroups, as a tree of plain files
     Capture(capture::Options),
 }
@@ -50,6 +56,8 @@ fn main() -> ExitCode {
         Chore::Bench(options) => bench::run(&options),
         Chore::Storm(options) => storm::run(&options),
         Chore::Calibrate(options) => calibrate::run(&options),
+        Chore::Init => inits::print_path(),
+        Chore::Escape(options) => escape::run(&options),
         Chore::Capture(options) => capture::run(&options),
     };
     match result {

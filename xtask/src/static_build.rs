@@ -35,6 +35,18 @@ pub(crate) fn build(command: &str, arguments: &[&str]) -> Result<Vec<Executable>
     Ok(executables)
 }
 
+/// Builds a program with the profile `small`, as it is released: static, and at a fixed address, so that nothing has to
+/// be relocated. Returns its path.
+pub(crate) fn build_small(package: &str) -> Result<PathBuf> {
+    let host = host_triple()?;
+    let folder = workspace::target().join("small");
+    let mut cargo = workspace::cargo(&["build", "--locked", "--profile", "small", "--package", package]);
+    cargo.args(["--target", &host]).arg("--target-dir").arg(&folder);
+    let flags = "-Ctarget-feature=+crt-static\x1f-Crelocation-model=static";
+    process::run(cargo.env("CARGO_ENCODED_RUSTFLAGS", flags))?;
+    Ok(folder.join(host).join("small").join(package))
+}
+
 fn host_triple() -> Result<String> {
     let version = process::read_output(Command::new("rustc").arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));

@@ -56,7 +56,8 @@ fn in_guest(kernel: Kernel, options: &Options) -> Result<String> {
     };
     let (reprieve, bench) = (find("reprieve-cli")?, find("reprieve-bench")?);
     // The guest's own, of busybox, does not follow the log.
-    let (dmesg, mut files) = containers::with_libraries("dmesg", "util-linux")?;
+    let dmesg = containers::program("dmesg", "util-linux")?;
+    let mut files = containers::with_libraries([&dmesg])?;
     let text = |path: &PathBuf| path.to_string_lossy().into_owned();
     let mut words = vec![text(&bench), "storm".into(), text(&reprieve), "--dmesg".into(), text(&dmesg)];
     words.extend(amounts(options));

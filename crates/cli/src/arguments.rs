@@ -50,6 +50,9 @@ pub(crate) enum Command {
     /// Show how much memory the calling process may still use
     #[command(after_help = free::EXAMPLES)]
     Free(FreeArguments),
+    /// Run a command as a container's first process: `reprieve init --help`
+    #[command(disable_help_flag = true)]
+    Init(InitArguments),
     /// Show the OOM kills that the agent has seen
     #[command(after_help = kills::EXAMPLES)]
     Kills(KillsArguments),
@@ -107,6 +110,14 @@ pub(crate) struct AgentArguments {
     pub(crate) state: StateArguments,
     #[command(flatten)]
     pub(crate) roots: RootArguments,
+}
+
+/// Arguments of `reprieve init`, which reads them itself, as the program reprieve-init does.
+#[derive(Debug, Args)]
+pub(crate) struct InitArguments {
+    /// Options, and the command
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    _all: Vec<std::ffi::OsString>,
 }
 
 /// Flags of `reprieve meminfo`.

@@ -6,6 +6,7 @@ mod exec;
 mod explain;
 mod free;
 mod kills;
+mod init;
 mod limit;
 mod meminfo;
 
@@ -24,6 +25,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Env(arguments) => env::run(arguments),
         Command::Exec(arguments) => exec::run(arguments),
         Command::Free(arguments) => free::run(&arguments),
+        Command::Init(_) => init::run(),
         Command::Meminfo(arguments) => meminfo::run(&arguments),
     };
     done.map(|()| ExitCode::Success)

@@ -8,7 +8,9 @@
 //! | `first_process` | Did the first process of a container survive a kill, so that nobody is told? |
 //! | `kills` | Which kills happened, and who were the victims? |
 //! | `lineage` | Which memory cgroup did a task belong to, going by who was moved and who was made? |
+//! | `ladder` | Which steps are due, as a container runs out of memory? |
 //! | `sizing` | What limit should a program's runtime keep to, so that it stays below the container's? |
+//! | `victims` | Which processes of a container were killed, where only a counter tells of it? |
 
 mod available;
 mod changes;
@@ -16,10 +18,12 @@ mod container_meminfo;
 mod first_process;
 mod kills;
 mod lineage;
+mod ladder;
 #[cfg(feature = "oom-log")]
 mod oom;
 mod oom_kind;
 mod sizing;
+mod victims;
 
 pub use available::{
     Available, Binding, Estimate, Headroom, HiddenLimit, judge_available, judge_hidden, judge_limit, judge_within,
@@ -35,6 +39,7 @@ pub use kills::{
     Visibility, judge_likely_victims,
 };
 pub use lineage::{Lineage, TaskCgroup};
+pub use ladder::{Ladder, LadderEvent, LadderMoment, Threshold};
 #[cfg(feature = "oom-log")]
 pub use oom::{
     Candidate, Certainty, MainUser, MemoryPart, MemoryUse, OomAdvice, OomExplanation, OomKindFinding, Part, Ranking,
@@ -44,3 +49,4 @@ pub use oom_kind::OomKind;
 pub use sizing::{
     Advice, Choice, LeftAlone, Recognised, Runtime, Setting, SettingChange, Sizing, judge_sizing, recognise,
 };
+pub use victims::{ContainerKill, Evidence, Suspect, VictimFinder};

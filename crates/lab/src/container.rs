@@ -85,6 +85,29 @@ impl Runtime {
     /// # Errors
     /// It could not be started, or its script failed; what it wrote to stderr stands there.
     pub fn start<'a>(&'a self, lab: &Lab, options: &ContainerOptions) -> io::Result<Container<'a>> {
+        self.start_as(lab, options, config)
+    }
+
+    /// The same without privileges: as user 1000, without capabilities and with no_new_privs, on a read-only root. The
+    /// script runs under `entrypoint`, the container's first process.
+    ///
+    /// # Errors
+    /// As for [`Runtime::start`].
+    pub fn start_unprivileged<'a>(
+        &'a self,
+        lab: &Lab,
+        options: &ContainerOptions,
+        entrypoint: &[&str],
+    ) -> io::Result<Container<'a>> {
+        self.start_as(lab, options, |cgroup, options| unprivileged(config(cgroup, options), entrypoint))
+    }
+
+    fn start_as<'a>(
+        &'a self,
+        lab: &Lab,
+        options: &ContainerOptions,
+        config: impl Fn(&str, &ContainerOptions) -> Value,
+    ) -> io::Result<Container<'a>> {
         let bundle = TempDir::new()?;
         fs::create_dir(bundle.path().join("rootfs"))?;
         let path = format!("{}/{}", lab.path_of(lab.directory()), options.cgroup);
@@ -180,6 +203,24 @@ fn config(cgroup: &str, options: &ContainerOptions) -> Value {
             "namespaces": namespaces,
         },
     })
+}
+
+fn unprivileged(mut config: Value, entrypoint: &[&str]) -> Value {
+    if let Some(process) = config.get_mut("process").and_then(Value::as_object_mut) {
+        let script = process.get("args").and_then(Value::as_array).cloned().unwrap_or_default();
+        let words: Vec<Value> = entrypoint.iter().map(|&word| word.into()).chain(script).collect();
+        process.insert("args".to_owned(), words.into());
+        process.insert("user".to_owned(), json!({ "uid": 1000, "gid": 1000 }));
+        process.insert("capabilities".to_owned(), json!({}));
+        process.insert("noNewPrivileges".to_owned(), true.into());
+    }
+    if let Some(root) = config.get_mut("root").and_then(Value::as_object_mut) {
+        root.insert("readonly".to_owned(), true.into());
+    }
+    if let Some(mounts) = config.get_mut("mounts").and_then(Value::as_array_mut) {
+        mounts.push(mount("/dev/shm", "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=1777"]));
+    }
+    config
 }
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {

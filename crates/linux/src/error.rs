@@ -7,6 +7,11 @@ use std::path::{Path, PathBuf};
 use reprieve_readings::{Escaped, ParseError};
 use rustix::io::Errno;
 
+/// Why the C library's last call failed.
+pub(crate) fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
+}
+
 /// A file that could not be read, or not be understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadError {

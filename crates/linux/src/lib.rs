@@ -5,9 +5,11 @@
 //! `/sys` mounted elsewhere, and captured trees. A reading of many things returns what it could read together with its
 //! [`Problems`]: one bad cgroup never hides the rest.
 //!
-//! Unsafe code is in `exec` only: the two system calls with which a process becomes another program.
+//! Unsafe code is where a system call has no safe face: in `exec` (becoming another program), `signals`, `children`,
+//! `terminal` and `residency` (what a first process needs).
 
 mod cgroup;
+mod children;
 mod controller;
 mod descriptors;
 mod error;
@@ -18,12 +20,17 @@ mod kmsg;
 mod levels;
 mod node;
 mod own_cgroup;
+mod process_files;
 mod processes;
 mod program;
+mod residency;
 mod roots;
 mod trace;
+mod signals;
+mod terminal;
 mod tree;
 
+pub use children::{ChildChange, ChildEvent, fork, next_ended_child, reap, stop_or_continuation, stop_tracing};
 pub use controller::{ControllerError, MemoryController};
 pub use descriptors::{DescriptorBudget, raise_descriptor_limit};
 pub use error::{Problems, ReadError};
@@ -39,7 +46,15 @@ pub use node::{
 pub use processes::{
     command_line, in_first_pid_namespace, is_namespace_init, memory_cgroup_of, memory_hierarchy_id, process_stat,
 };
+pub use process_files::{
+    all_threads_block, is_dying, oom_score_adj, process_name, process_resident, process_signals, set_oom_score_adj,
+};
 pub use program::read_program;
+pub use residency::{lock_touched_memory, shrink_program};
 pub use roots::Roots;
 pub use trace::{KillTrace, TraceDrain, TraceError};
+pub use signals::{
+    ReceivedSignal, Recipient, SignalMask, SignalQueue, become_subreaper, send_signal, signal_on_parent_death,
+};
+pub use terminal::hand_over_terminal;
 pub use tree::{Cgroup, CgroupId, CgroupTree, ScanSummary};

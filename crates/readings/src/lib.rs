@@ -25,6 +25,7 @@ mod process;
 mod program;
 mod quantity;
 mod trace;
+mod signal;
 
 pub use boot::BootId;
 pub use bytes::{Bytes, Limit};
@@ -46,10 +47,11 @@ pub use owner::{ContainerId, Driver, Owner, PodUid, QosClass, Runtime, UnitName}
 pub use parse::ParseError;
 pub use pressure::{Pressure, Stall};
 pub use proc_cgroup::ProcCgroup;
-pub use process::{ProcessId, ProcessStat, parse_cgroup_procs, parse_is_namespace_init};
+pub use process::{ProcessId, ProcessName, ProcessStat, parse_cgroup_procs, parse_is_namespace_init, parse_resident};
 pub use program::{
     Assignment, ConfigurationFile, Contents, DotnetHost, ElfFacts, Program, Shebang, Step, Wrapped, base_name,
     configuration_paths, parse_elf, parse_wrapper, postgres_shared_buffers,
 };
 pub use quantity::parse_quantity;
 pub use trace::{ForkKind, LostEvents, MarkVictim, TraceDecoder, TraceEvent, TraceEventKind, TracePage, Tracepoint};
+pub use signal::{DefaultAction, Signal, SignalSets};

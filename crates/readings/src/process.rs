@@ -1,6 +1,8 @@
 //! Processes, as far as kills need them: who they are, since when they run, and whether they still do.
 
+use crate::bytes::Bytes;
 use crate::parse::{self, ParseError};
+use crate::signal::Signal;
 
 /// A process that can't be mistaken for a later one with the same pid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,6 +34,15 @@ impl ProcessStat {
         Self::parse_fields(text).ok_or_else(|| ParseError::new("`PID (NAME) STATE …`", text))
     }
 
+    /// The signal that ended the process, from the wait status in the last field (52). `None` where it ended by itself,
+    /// lives, or the kernel does not say.
+    pub fn parse_ending_signal(text: &[u8]) -> Option<Signal> {
+        let close = text.iter().rposition(|&byte| byte == b')')?;
+        let rest = text.get(close + 1..)?.strip_prefix(b" ")?.trim_ascii_end();
+        let status = parse::decimal(rest.split(|&byte| byte == b' ').nth(49)?)?;
+        Signal::new(i32::try_from(status & 0x7f).ok()?)
+    }
+
     fn parse_fields(text: &[u8]) -> Option<Self> {
         let open = text.iter().position(|&byte| byte == b'(')?;
         let close = text.iter().rposition(|&byte| byte == b')')?;
@@ -45,6 +56,40 @@ impl ProcessStat {
         let id = ProcessId { pid: u32::try_from(pid).ok()?, start_time };
         Some(ProcessStat { id, ended: matches!(state, b"Z" | b"X"), name, resident_pages })
     }
+}
+
+/// A process's name as the kernel keeps it: at most 15 bytes, without allocation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProcessName {
+    bytes: [u8; 15],
+    length: u8,
+}
+
+impl ProcessName {
+    /// A name; what is beyond 15 bytes is cut off. A line end at its end, as in `/proc/PID/comm`, is no part of it.
+    pub fn new(name: &[u8]) -> Self {
+        let name = name.strip_suffix(b"\n").unwrap_or(name);
+        let mut kept = ProcessName::default();
+        for (place, byte) in kept.bytes.iter_mut().zip(name) {
+            *place = *byte;
+            kept.length += 1;
+        }
+        kept
+    }
+
+    /// The name.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length.into()).unwrap_or_default()
+    }
+}
+
+/// Parses `/proc/PID/statm`: what the process has in memory.
+///
+/// Source: proc_pid_statm(5); the second field, in pages.
+pub fn parse_resident(statm: &[u8], page_size: Bytes) -> Result<Bytes, ParseError> {
+    let pages = statm.split(u8::is_ascii_whitespace).nth(1).and_then(parse::decimal);
+    let pages = pages.ok_or_else(|| ParseError::new("numbers of pages", statm))?;
+    Ok(Bytes::new(pages.saturating_mul(page_size.get())))
 }
 
 /// Parses `cgroup.procs`: a pid a line. A pid of 0 stands for a process outside the reader's namespace and is left out.
@@ -89,10 +134,36 @@ mod tests {
     }
 
     #[test]
+    fn the_signal_that_ended_a_process_is_in_the_last_field() {
+        let fields = ["0"; 48].join(" ");
+        let ended =
+            |status: &str| ProcessStat::parse_ending_signal(format!("7 (a) b) Z {fields} {status}\n").as_bytes());
+        assert_eq!(ended("9"), Some(Signal::KILL));
+        assert_eq!(ended("139").map(Signal::number), Some(11), "with a core dump");
+        assert_eq!((ended("0"), ended("256"), ended("x")), (None, None, None));
+        assert_eq!(ProcessStat::parse_ending_signal(b"7 (a) Z 1 2"), None);
+    }
+
+    #[test]
     fn malformed_stat_is_an_error() {
         for text in ["", "42", "42 (sh", "42 sh) S", "42 (sh) S 1 2", "x (sh) S", "4294967296 (sh) S", ") ("] {
             assert!(ProcessStat::parse(text.as_bytes()).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_is_cut_where_the_kernel_cuts_it() {
+        assert_eq!(ProcessName::new(b"sh\n").as_bytes(), b"sh");
+        assert_eq!(ProcessName::new(b"0123456789abcdefg").as_bytes(), b"0123456789abcde");
+        assert_eq!(ProcessName::new(b"").as_bytes(), b"");
+    }
+
+    #[test]
+    fn what_is_in_memory_is_the_second_field() {
+        let page = Bytes::from_kib(4);
+        assert_eq!(parse_resident(b"626 261 237 10 0 96 0\n", page), Ok(Bytes::from_kib(1044)));
+        assert!(parse_resident(b"626", page).is_err());
+        assert!(parse_resident(b"626 x 1", page).is_err());
     }
 
     #[test]

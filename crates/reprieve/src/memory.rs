@@ -150,7 +150,7 @@ impl Memory {
 
     /// How many processes of the container an OOM killer has killed: on v2 those of cgroups inside it too. Read by this
     /// call.
-    pub(crate) fn oom_kills(&mut self) -> Option<u64> {
+    pub fn oom_kills(&mut self) -> Option<u64> {
         let Controlled { controller, levels } = self.controller.as_mut()?;
         match controller.version {
             CgroupVersion::V1 => {
@@ -164,8 +164,8 @@ impl Memory {
         }
     }
 
-    /// A notice of kills in the container, where the kernel gives one (v2).
-    pub(crate) fn events(&self) -> Option<EventsWatch> {
+    /// A notice of kills in the container, and of hits of its limits, where the kernel gives one (v2).
+    pub fn events(&self) -> Option<EventsWatch> {
         self.controller.as_ref()?.levels.watch_own_events().ok().flatten()
     }
 
@@ -233,7 +233,8 @@ impl Memory {
         self.directory(level).map(|directory| directory.join(name))
     }
 
-    fn directory(&self, level: usize) -> Option<&Path> {
+    /// The directory of a level's cgroup; 0 is the process's own cgroup.
+    pub fn directory(&self, level: usize) -> Option<&Path> {
         self.controller.as_ref()?.levels.directory(level)
     }
 

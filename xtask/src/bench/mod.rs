@@ -39,6 +39,8 @@ enum Row {
     ContainerV2,
     /// Time for a large log
     Explain,
+    /// Memory, start and orphans of first processes
+    Init,
     /// Time from the kernel's record of a kill to the agent's log line
     Kills,
 }
@@ -76,6 +78,7 @@ fn measure(row: Row, programs: &Programs) -> Result<String> {
         Row::ContainerV2 => return guest::container(),
         Row::Container => bench.arg("container").arg("--reprieve").arg(&programs.reprieve),
         Row::Explain => bench.arg("explain").arg(&programs.reprieve).arg(workspace::root().join(REPORT)),
+        Row::Init => bench.arg("init").arg(crate::inits::reprieve_init()?).args(crate::inits::peers()?),
         Row::Kills => bench.arg("kills").arg(&programs.reprieve),
     };
     process::read_output(&mut bench)

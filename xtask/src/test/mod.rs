@@ -8,7 +8,7 @@ mod readme;
 use crate::{
     containers,
     debian::{self, Program, Tool},
-    process,
+    inits, process,
     vm::{self, Kernel},
     workspace,
 };
@@ -105,7 +105,7 @@ fn document() -> Result<()> {
 
 fn test() -> Result<()> {
     let mut cargo = workspace::cargo(&["test", "--workspace", "--locked"]);
-    cargo.env("PROMTOOL", promtool()?).env("RUNC", containers::runc()?);
+    cargo.env("PROMTOOL", promtool()?).env("RUNC", containers::runc()?).env("TINI", inits::tini()?);
     if env::var_os("CI").is_some() {
         // Elsewhere a kernel test may skip for want of a right or a controller; CI must not pass by skipping.
         cargo.env("REPRIEVE_REQUIRE_KERNEL", "1");

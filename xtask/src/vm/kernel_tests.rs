@@ -14,7 +14,7 @@ use clap::Args;
 use std::{path::Path, time::Duration};
 
 /// The packages that have a test target named `kernel`.
-const PACKAGES: [&str; 4] = ["reprieve-linux", "reprieve", "reprieve-cli", "reprieve-calibrate"];
+const PACKAGES: [&str; 5] = ["reprieve-linux", "reprieve", "reprieve-cli", "reprieve-calibrate", "reprieve-init"];
 
 /// Arguments of `cargo xtask vm`.
 #[derive(Args)]

@@ -1,0 +1,179 @@
+//! Ending the program gracefully, and starting it again.
+
+use std::time::Duration;
+
+use reprieve_linux::{ChildChange, send_signal};
+use reprieve_readings::Signal;
+
+use super::Supervisor;
+use crate::log::Level;
+use crate::main_program;
+use crate::options::OnOomKill;
+use crate::pressure_socket::PressureSocket;
+
+/// Where the program is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Running,
+    /// It was asked to end, and is killed at the deadline.
+    Stopping {
+        deadline: Duration,
+        killed: bool,
+        then: AfterStop,
+    },
+    /// It has ended, and is started again at this time.
+    Waiting {
+        until: Duration,
+    },
+    /// It is not started again.
+    Ended {
+        code: u8,
+        at: Duration,
+    },
+}
+
+/// What comes after the program's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AfterStop {
+    /// To exit with this code, or the program's own.
+    Exit(Option<u8>),
+    /// To start it again.
+    Restart,
+}
+
+impl Phase {
+    pub(super) fn deadline(self) -> Option<Duration> {
+        match self {
+            Phase::Stopping { deadline, killed: false, .. } => Some(deadline),
+            Phase::Waiting { until } => Some(until),
+            Phase::Ended { at, .. } => Some(at),
+            Phase::Running | Phase::Stopping { .. } => None,
+        }
+    }
+}
+
+/// How long to wait before the program is started again: longer each time, until it has run for a while.
+#[derive(Debug)]
+pub(super) struct Restarts {
+    started: Duration,
+    in_a_row: u32,
+    killed: bool,
+}
+
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60);
+/// After so long a run the waiting begins anew.
+const LONG_RUN: Duration = Duration::from_secs(300);
+
+impl Restarts {
+    pub(super) fn new(now: Duration) -> Self {
+        Restarts { started: now, in_a_row: 0, killed: false }
+    }
+
+    /// A kill was told since the program was started.
+    pub(super) fn kill_told(&mut self) {
+        self.killed = true;
+    }
+
+    fn started(&mut self, now: Duration) {
+        self.started = now;
+        self.killed = false;
+    }
+
+    /// The time until the next start.
+    fn next_wait(&mut self, now: Duration) -> Duration {
+        if now.saturating_sub(self.started) >= LONG_RUN {
+            self.in_a_row = 0;
+        }
+        let wait = SHORTEST.saturating_mul(2_u32.saturating_pow(self.in_a_row)).min(LONGEST);
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        wait
+    }
+}
+
+impl Supervisor {
+    /// Asks the program to end, for the reason `why`.
+    pub(super) fn stop_main(&mut self, then: AfterStop, why: &str, now: Duration) {
+        let (Some(main), Phase::Running) = (self.main, self.phase) else { return };
+        let signal = self.options.stop_signal;
+        self.log.say(Level::Warning, format_args!("{why}: ending the program with {signal}"));
+        if let Err(errno) = send_signal(self.recipient(main), signal) {
+            self.log.say(Level::Warning, format_args!("{signal} can't be sent: {errno}"));
+        }
+        self.phase = Phase::Stopping { deadline: now.saturating_add(self.options.grace), killed: false, then };
+    }
+
+    /// Kills the program at the end of its grace, starts it after the wait; the exit code where that is all.
+    pub(super) fn go_on_stopping(&mut self, now: Duration) -> Option<u8> {
+        match self.phase {
+            Phase::Stopping { deadline, killed: false, then } if now >= deadline => {
+                let grace = self.options.grace;
+                self.log.say(Level::Warning, format_args!("the program has not ended within {grace:?}: SIGKILL"));
+                if let Some(main) = self.main {
+                    let _ = send_signal(self.recipient(main), Signal::KILL);
+                }
+                self.phase = Phase::Stopping { deadline, killed: true, then };
+                None
+            }
+            Phase::Waiting { until } if now >= until => self.start_again(now),
+            Phase::Ended { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+
+    /// The program has ended. Returns the exit code, unless it is to be started again.
+    pub(super) fn main_ended(&mut self, what: ChildChange, now: Duration) -> Option<u8> {
+        self.tell_kills(now);
+        self.main = None;
+        let code = self.code_of_end(what);
+        let was_killed = what == ChildChange::Killed(Signal::KILL) && self.restarts.killed;
+        let starts_again = match self.phase {
+            Phase::Running => self.options.on_oom_kill == OnOomKill::Restart && was_killed,
+            Phase::Stopping { then, .. } => then == AfterStop::Restart,
+            Phase::Waiting { .. } | Phase::Ended { .. } => false,
+        };
+        if !starts_again {
+            let Phase::Stopping { then: AfterStop::Exit(wanted), .. } = self.phase else { return Some(code) };
+            return Some(wanted.unwrap_or(code));
+        }
+        let wait = self.restarts.next_wait(now);
+        self.log.say(Level::Warning, format_args!("the program ended with {code}; it is started again in {wait:?}"));
+        self.phase = Phase::Waiting { until: now.saturating_add(wait) };
+        None
+    }
+
+    fn start_again(&mut self, now: Duration) -> Option<u8> {
+        let variables = self.pressure_socket.as_ref().map(PressureSocket::variables);
+        let variables = variables.as_ref().map_or(&[][..], |all| &all[..]);
+        match main_program::start(&self.options, &self.log, self.before, variables) {
+            Ok(main) => {
+                self.main = Some(main);
+                self.phase = Phase::Running;
+                self.restarts.started(now);
+            }
+            Err(errno) => {
+                self.log.say(Level::Error, format_args!("the program can't be started again: {errno}"));
+                self.phase = Phase::Waiting { until: now.saturating_add(self.restarts.next_wait(now)) };
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_grows_until_the_program_has_run_for_long() {
+        let mut restarts = Restarts::new(Duration::ZERO);
+        let mut now = Duration::ZERO;
+        for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
+            assert_eq!(restarts.next_wait(now), Duration::from_secs(expected));
+            restarts.started(now);
+            now += Duration::from_secs(1);
+        }
+        now += LONG_RUN;
+        assert_eq!(restarts.next_wait(now), SHORTEST);
+    }
+}

@@ -1,0 +1,137 @@
+//! Real kills, and warnings before them, on whichever memory controller this machine has. Each program runs under an init
+//! that is PID 1 of a namespace of its own. Needs root and a memory hierarchy that it may write to.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+mod common;
+#[path = "kernel/containers.rs"]
+mod containers;
+#[path = "kernel/kills.rs"]
+mod kills;
+#[path = "kernel/ladder.rs"]
+mod ladder;
+
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use common::{INIT, PATIENCE, UNSHARE};
+use reprieve_lab::{Lab, wait_for};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const LIMIT: u64 = 24 << 20;
+
+/// One test at a time: they fill memory and are busy.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A program under an init in a cgroup with a limit.
+pub(crate) struct Boxed {
+    pub(crate) unshare: Child,
+    pub(crate) cgroup: PathBuf,
+    pub(crate) directory: TempDir,
+    hog: PathBuf,
+    lab: Lab,
+    /// Until it has ended.
+    alone: Option<MutexGuard<'static, ()>>,
+}
+
+/// Starts a script under an init with these options and a directory as its `$1`. `None` where no cgroup can be made.
+pub(crate) fn start(options: &[&str], script: &str) -> Option<Boxed> {
+    start_in(options, script, LIMIT)
+}
+
+pub(crate) fn start_in(options: &[&str], script: &str, limit: u64) -> Option<Boxed> {
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let lab = Lab::open("init").expect("REPRIEVE_REQUIRE_KERNEL=1, but no memory cgroup can be made")?;
+    let cgroup = lab.cgroup("container").unwrap();
+    lab.limit(&cgroup, limit).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let own = directory.path().to_str().unwrap();
+    let options: Vec<String> = options.iter().map(|option| option.replace("$1", own)).collect();
+    let tmpfs = ["/dev/shm", "/tmp"].map(Path::new).into_iter().find(|tmpfs| tmpfs.is_dir()).unwrap();
+    let hog = tmpfs.join(cgroup.parent().unwrap().file_name().unwrap());
+    // unshare stays outside of the cgroup, where the kernel can't take it for a victim.
+    let mut command = Command::new(UNSHARE);
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child", "/bin/sh", "-c", "echo 0 >\"$0\" && exec \"$@\""]);
+    command.arg(cgroup.join("cgroup.procs")).args([INIT, "--log-format", "json"]);
+    command.args(["--termination-log", ""]).args(options).args(["--", "/bin/sh", "-c", script, "sh", own]).arg(&hog);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(directory.path().join("said")).unwrap());
+    command.process_group(0).env_remove("MEMORY_PRESSURE_WATCH");
+    let unshare = command.spawn().unwrap();
+    Some(Boxed { unshare, cgroup, directory, hog, lab, alone: Some(alone) })
+}
+
+impl Boxed {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// Waits until a file that the script makes holds something.
+    pub(crate) fn wait_for_file(&self, name: &str) -> String {
+        let found = wait_for(PATIENCE, || Some(self.read(name)).filter(|text| text.ends_with('\n')));
+        found.unwrap_or_else(|| panic!("no {name}; the init said: {}", self.read("said")))
+    }
+
+    pub(crate) fn events(&self, event: &str) -> Vec<Value> {
+        let said = self.read("said");
+        let lines = said
+            .lines()
+            .filter(|line| line.starts_with('{'))
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")));
+        lines.filter(|line: &Value| line["event"] == event).collect()
+    }
+
+    pub(crate) fn wait_for_event(&self, event: &str) -> Value {
+        let found = wait_for(PATIENCE, || self.events(event).into_iter().next());
+        found.unwrap_or_else(|| panic!("no {event} is told; the init said: {}", self.read("said")))
+    }
+
+    /// Waits for the end; returns the exit code.
+    pub(crate) fn end(&mut self) -> i32 {
+        let code = common::end_of(&mut self.unshare);
+        self.alone = None;
+        code
+    }
+
+    /// The init, as this process's namespace numbers it.
+    pub(crate) fn init(&self) -> u32 {
+        wait_for(PATIENCE, || common::children(self.unshare.id()).first().copied()).expect("unshare starts the init")
+    }
+
+    pub(crate) fn oom_kills(&self) -> u64 {
+        self.lab.oom_kills(&self.cgroup).unwrap()
+    }
+
+    /// What the init said, without what shells said.
+    pub(crate) fn said(&self) -> String {
+        self.read("said").lines().filter(|line| line.starts_with('{')).collect()
+    }
+
+    pub(crate) fn assert_said(&self, part: &str) {
+        assert!(self.read("said").contains(part), "{}", self.read("said"));
+    }
+}
+
+/// The init and all that runs under it end with unshare.
+impl Drop for Boxed {
+    fn drop(&mut self) {
+        let _ = self.unshare.kill();
+        let _ = self.unshare.wait();
+        let _ = std::fs::remove_file(&self.hog);
+    }
+}
+
+/// Takes so many MiB in a file on a tmpfs, whose name is in `$2`; for scripts.
+pub(crate) fn take(mib: u64) -> String {
+    format!("dd if=/dev/zero of=$2 bs=1048576 count={mib} 2>/dev/null")
+}
+
+pub(crate) fn exists(path: &Path) -> bool {
+    path.exists()
+}

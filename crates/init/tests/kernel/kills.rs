@@ -1,0 +1,168 @@
+//! Kills: told, written down, and acted on.
+
+use std::fs;
+
+use crate::{start, start_in};
+
+/// A child of the program is killed and the program lives on: nobody else would know.
+#[test]
+fn a_worker_s_kill_is_told() {
+    // It grows slowly enough to be known. A faster one has no name where the kernel gives no notice (v1).
+    let worker = "sh -c 'while :; do x=$x$(printf %500000s x); sleep 0.05; done'";
+    let script = format!("{worker}; echo $? >$1/status; sleep 2; exit 5");
+    let Some(mut container) = start(&[], &script) else { return };
+    let kill = container.wait_for_event("oom_kill");
+    assert_eq!(kill["name"], "sh", "{kill}");
+    assert_eq!((&kill["main"], &kill["limit_bytes"]), (&false.into(), &crate::LIMIT.into()), "{kill}");
+    assert!(kill["pid"].as_u64().unwrap() > 1, "as the container numbers it: {kill}");
+    assert_eq!(container.end(), 5);
+    assert_eq!(container.read("status"), "137\n");
+    assert_eq!((container.events("oom_kill").len() as u64, container.oom_kills()), (1, 1));
+}
+
+#[test]
+fn an_orphan_s_kill_is_told_by_its_end() {
+    // The program is sleep, which takes no notice of its child: that stays as a zombie.
+    let neglected = "(sleep 0.3; exec tail /dev/zero) & exec sleep 1000";
+    let orphaned = "( (sleep 0.3; exec tail /dev/zero) & ); exec sleep 1000";
+    for (script, evidence) in [(neglected, "dying"), (orphaned, "reaped")] {
+        let Some(mut container) = start(&[], script) else { return };
+        let kill = container.wait_for_event("oom_kill");
+        assert_eq!((&kill["name"], &kill["evidence"]), (&"tail".into(), &evidence.into()), "{kill}");
+        crate::common::kill(container.init(), 15);
+        assert_eq!(container.end(), 143);
+    }
+}
+
+#[test]
+fn the_program_s_own_kill_is_told_before_the_exit() {
+    let Some(mut container) = start(&[], "exec tail /dev/zero") else { return };
+    assert_eq!(container.end(), 137);
+    let kill = &container.events("oom_kill")[0];
+    assert_eq!((&kill["name"], &kill["main"], &kill["evidence"]), (&"tail".into(), &true.into(), &"reaped".into()));
+}
+
+#[test]
+fn a_kill_by_somebody_else_is_not_told() {
+    let Some(mut container) = start(&[], "sleep 1000 & sleep 0.2; kill -9 $!; wait $!; sleep 1; exit 0") else {
+        return;
+    };
+    assert_eq!(container.end(), 0);
+    assert_eq!(container.said(), "");
+    let Some(mut container) = start(&[], "kill -9 $$") else { return };
+    assert_eq!(container.end(), 137);
+    assert_eq!(container.said(), "");
+}
+
+#[test]
+fn kills_before_the_start_are_not_told() {
+    // The shell that starts the init loses a child first.
+    let Some(mut container) = start(&[], "tail /dev/zero; exit 0") else { return };
+    container.end();
+    let before = container.oom_kills();
+    assert_eq!(container.events("oom_kill").len() as u64, before);
+}
+
+#[test]
+fn on_a_kill_the_program_is_ended_gracefully() {
+    let script = "trap 'echo graceful >$1/end; exit 0' TERM; sleep 0.3; tail /dev/zero; while :; do sleep 0.1; done";
+    let Some(mut container) = start(&["--on-oom-kill", "exit"], script) else { return };
+    assert_eq!(container.end(), 137);
+    assert_eq!(container.read("end"), "graceful\n");
+    assert_eq!(container.events("oom_kill").len(), 1);
+}
+
+#[test]
+fn a_program_that_ignores_the_stop_signal_is_killed_after_its_grace() {
+    let script = "trap '' TERM; sleep 0.3; tail /dev/zero; while :; do sleep 0.1; done";
+    let options = ["--on-oom-kill", "exit", "--grace", "500ms"];
+    let Some(mut container) = start(&options, script) else { return };
+    assert_eq!(container.end(), 137);
+    container.assert_said("has not ended within 500ms: SIGKILL");
+    assert_eq!(container.events("oom_kill").len(), 1, "our own SIGKILL is no kill by the kernel");
+}
+
+#[test]
+fn on_a_kill_the_program_is_started_again() {
+    // The first run is killed itself, the second loses a worker, the third is content.
+    let script = "echo run >>$1/runs; case $(wc -l <$1/runs) in
+        1) exec tail /dev/zero;;
+        2) trap 'exit 0' TERM; tail /dev/zero; while :; do sleep 0.1; done;;
+        *) exit 6;; esac";
+    let Some(mut container) = start(&["--on-oom-kill", "restart"], script) else { return };
+    assert_eq!(container.end(), 6);
+    assert_eq!(container.read("runs"), "run\nrun\nrun\n");
+    container.assert_said("it is started again in 1s");
+    container.assert_said("it is started again in 2s");
+}
+
+#[test]
+fn between_two_runs_it_can_be_ended() {
+    let Some(mut container) = start(&["--on-oom-kill", "restart"], "exec tail /dev/zero") else { return };
+    reprieve_lab::wait_for(crate::PATIENCE, || container.read("said").contains("started again").then_some(())).unwrap();
+    crate::common::kill(container.init(), 15);
+    assert_eq!(container.end(), 143);
+}
+
+#[test]
+fn on_a_kill_the_program_is_told_by_a_signal_that_it_handles() {
+    let script = "trap 'echo told >$1/told; exit 0' USR2; sleep 0.3; tail /dev/zero; while :; do sleep 0.1; done";
+    let Some(mut container) = start(&["--on-oom-kill", "signal=USR2"], script) else { return };
+    assert_eq!(container.end(), 0);
+    assert_eq!(container.read("told"), "told\n");
+    let Some(mut container) = start(&["--on-oom-kill", "signal=USR2"], "sleep 0.3; tail /dev/zero; sleep 1; exit 8")
+    else {
+        return;
+    };
+    assert_eq!(container.end(), 8);
+    container.assert_said("SIGUSR2 is not sent: the program does not handle it");
+}
+
+#[test]
+fn kills_stand_in_the_termination_log() {
+    let script = "sleep 0.3; tail /dev/zero; tail /dev/zero; sleep 1; exit 0";
+    let Some(mut container) = start(&["--termination-log", "$1/log"], script) else { return };
+    fs::write(container.path("log"), "the program's own words\n").unwrap();
+    assert_eq!(container.end(), 0);
+    let log = container.read("log");
+    assert!(log.starts_with("the program's own words\nthe kernel killed "), "{log}");
+    assert_eq!(log.matches(" for want of memory (limit 24.0 MiB)").count(), 2, "{log}");
+}
+
+#[test]
+fn a_termination_log_that_can_t_be_written_is_told_once_and_harms_nothing() {
+    // An unwritable place, a full disk, and a pipe that nobody reads.
+    for (place, error) in [("/proc/log", "No such file"), ("/dev/full", "No space left"), ("$1/pipe", "No such device")]
+    {
+        let script = "sleep 0.5; tail /dev/zero; tail /dev/zero; sleep 1; exit 4";
+        let Some(mut container) = start(&["--termination-log", place], script) else { return };
+        if place.ends_with("pipe") {
+            rustix::fs::mknodat(rustix::fs::CWD, container.path("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
+                .unwrap();
+        }
+        assert_eq!(container.end(), 4, "{place}");
+        container.assert_said(error);
+        assert_eq!(container.read("said").matches("can't be told in").count(), 1, "{}", container.read("said"));
+        assert_eq!(container.events("oom_kill").len(), 2, "{}", container.read("said"));
+    }
+}
+
+/// Of the main program and a small worker the kernel takes the large one, unless it is told otherwise.
+#[test]
+fn the_victim_can_be_chosen() {
+    let large_main =
+        |then: &str| format!("x=$(dd if=/dev/zero bs=1048576 count=5 2>/dev/null | tr '\\0' x); sleep 2; {then}");
+    // The worker takes what is left, and is smaller than the program at each moment.
+    let worker = "y=$(dd if=/dev/zero bs=1048576 count=40 2>/dev/null | tr '\\0' y)";
+    let script = large_main(&format!("( {worker}; exit 0 ) & wait $!; echo $? >$1/worker; exit 9"));
+    let Some(mut container) = start_in(&["--protect-main"], &script, 48 << 20) else { return };
+    assert_eq!(container.end(), 9, "{}", container.read("said"));
+    assert_eq!(container.read("worker"), "137\n");
+
+    let script = "sh -c 'sleep 3; exec tail /dev/zero' & echo ready >$1/ready; exec sleep 1000";
+    let Some(mut container) = start(&["--sacrifice-main"], script) else { return };
+    container.wait_for_file("ready");
+    assert_eq!(container.end(), 137, "{}", container.read("said"));
+    let kill = &container.events("oom_kill")[0];
+    assert_eq!((&kill["name"], &kill["main"]), (&"sleep".into(), &true.into()), "{kill}");
+}

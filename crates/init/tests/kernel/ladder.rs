@@ -1,0 +1,153 @@
+//! The steps of the ladder, climbed for real.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use reprieve_lab::wait_for;
+
+use crate::{PATIENCE, exists, start, take};
+
+/// Takes 18 of 24 MiB when told to, and gives them back when told to.
+fn on_demand(before: &str) -> String {
+    format!(
+        "{before}
+        while [ ! -e $1/take ]; do sleep 0.05; done
+        {}
+        while [ ! -e $1/give ]; do sleep 0.05; done
+        rm $2
+        while :; do sleep 0.1; done",
+        take(18)
+    )
+}
+
+#[test]
+fn the_program_is_signalled_once_an_episode() {
+    let script = on_demand("trap 'echo warned >>$1/warned' USR1; trap 'exit 0' TERM; echo up >$1/up");
+    let Some(mut container) = start(&["--warn", "30%"], &script) else { return };
+    container.wait_for_file("up");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(container.read("warned"), "");
+    std::fs::write(container.path("take"), "").unwrap();
+    assert_eq!(container.wait_for_file("warned"), "warned\n");
+    let warning = container.wait_for_event("memory_low");
+    assert_eq!(warning["limit_bytes"], crate::LIMIT, "{warning}");
+    assert!(warning["available_bytes"].as_u64().unwrap() < crate::LIMIT * 3 / 10, "{warning}");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(container.read("warned"), "warned\n", "once");
+    std::fs::write(container.path("give"), "").unwrap();
+    container.wait_for_event("memory_recovered");
+    crate::common::kill(container.init(), 15);
+    assert_eq!(container.end(), 0);
+    assert_eq!(container.oom_kills(), 0);
+}
+
+#[test]
+fn a_program_that_does_not_handle_the_signal_is_spared() {
+    let Some(mut container) = start(&["--warn", "30%"], &format!("{}; sleep 3; exit 7", take(18))) else { return };
+    assert_eq!(container.end(), 7);
+    container.assert_said("SIGUSR1 is not sent: the program does not handle it, and it would end or stop the program");
+    let ignoring = format!("trap '' USR1; {}; sleep 3; exit 7", take(18));
+    let Some(mut container) = start(&["--warn", "30%"], &ignoring) else { return };
+    assert_eq!(container.end(), 7);
+    container.assert_said("SIGUSR1 is not sent: the program does nothing about it");
+}
+
+#[test]
+fn the_hook_gets_the_facts_and_a_time_limit() {
+    let hook = "env | grep REPRIEVE_ >$1/facts; sleep 1000";
+    let options = ["--warn", "30%:hook", "--hook", hook, "--hook-timeout", "300ms"];
+    let options = options.map(str::to_owned);
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let Some(mut container) = start(&options, &format!("{}; sleep 4; exit 0", take(18))) else { return };
+    assert_eq!(container.end(), 0);
+    let facts = container.read("facts");
+    let fact =
+        |name: &str| facts.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default();
+    assert_eq!(fact("REPRIEVE_LIMIT_BYTES"), crate::LIMIT.to_string(), "{facts}");
+    assert!(fact("REPRIEVE_AVAILABLE_BYTES").parse::<u64>().unwrap() < crate::LIMIT, "{facts}");
+    assert_eq!(fact("REPRIEVE_MAIN_PID"), "2", "{facts}");
+    container.assert_said("the hook has not ended within 300ms: SIGKILL");
+    container.assert_said("the hook was ended by SIGKILL");
+    assert_eq!(container.events("oom_kill").len(), 0);
+}
+
+fn ask(port: u16) -> String {
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    connection.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn the_container_is_taken_out_of_service_and_put_back() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let options = ["--warn", "30%:unready", "--ready-file", "$1/ready", "--ready-port", &address];
+    let script = on_demand("trap 'exit 0' TERM; echo up >$1/up");
+    let Some(mut container) = start(&options, &script) else { return };
+    container.wait_for_file("up");
+    assert!(exists(&container.path("ready")));
+    assert!(ask(port).starts_with("HTTP/1.1 200 OK\r\n"), "{}", ask(port));
+    // One that says nothing, and more than there is room for: others are served.
+    let silent: Vec<_> = (0..40).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(ask(port).ends_with("\r\n\r\nready\n"));
+    drop(silent);
+    std::fs::write(container.path("take"), "").unwrap();
+    container.wait_for_event("memory_low");
+    wait_for(PATIENCE, || (!exists(&container.path("ready"))).then_some(())).unwrap();
+    assert!(ask(port).starts_with("HTTP/1.1 503 "), "{}", ask(port));
+    std::fs::write(container.path("give"), "").unwrap();
+    wait_for(PATIENCE, || exists(&container.path("ready")).then_some(())).expect("it recovers");
+    assert!(ask(port).starts_with("HTTP/1.1 200 OK\r\n"));
+    crate::common::kill(container.init(), 15);
+    assert_eq!(container.end(), 0);
+}
+
+#[test]
+fn the_program_is_stopped_before_the_kill() {
+    let script = format!("trap 'echo graceful >$1/end; exit 3' TERM; {}; while :; do sleep 0.05; done", take(18));
+    let Some(mut container) = start(&["--warn", "30%:stop"], &script) else { return };
+    assert_eq!(container.end(), 3);
+    assert_eq!((container.read("end").as_str(), container.oom_kills()), ("graceful\n", 0));
+    let Some(mut container) = start(&["--warn", "30%:stop", "--stop-exit-code", "75"], &script) else { return };
+    assert_eq!(container.end(), 75);
+}
+
+#[test]
+fn what_only_fills_the_page_cache_is_not_warned() {
+    let directory = if exists(std::path::Path::new("/var/tmp")) { "/var/tmp" } else { "/tmp" };
+    let script = format!(
+        "f=$(mktemp -p {directory}); for i in 1 2; do
+            dd if=/dev/zero of=$f bs=1048576 count=40 conv=fsync 2>/dev/null; cat $f >/dev/null; done; rm $f; exit 0"
+    );
+    let Some(mut container) = start(&["--warn", "30%,5s:stop"], &script) else { return };
+    assert_eq!(container.end(), 0, "{}", container.read("said"));
+    assert_eq!(container.said(), "");
+}
+
+#[test]
+fn programs_that_know_systemd_s_protocol_are_told() {
+    let script =
+        on_demand("trap 'exit 0' TERM; echo $MEMORY_PRESSURE_WATCH >$1/watch; echo $MEMORY_PRESSURE_WRITE >$1/write");
+    let Some(mut container) = start(&["--warn", "30%", "--pressure-socket", "$1"], &script) else { return };
+    let socket = container.wait_for_file("watch");
+    assert_eq!(container.wait_for_file("write"), "c29tZSAyMDAwMDAgMjAwMDAwMAA=\n");
+    let mut clients: Vec<UnixStream> = (0..2).map(|_| UnixStream::connect(socket.trim()).unwrap()).collect();
+    for client in &mut clients {
+        client.write_all(b"some 200000 2000000\0").unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        assert!(client.read(&mut [0]).is_err(), "nothing is to be told yet");
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+    std::fs::write(container.path("take"), "").unwrap();
+    for client in &mut clients {
+        assert_eq!(client.read(&mut [0; 16]).unwrap(), 1);
+    }
+    crate::common::kill(container.init(), 15);
+    assert_eq!(container.end(), 0);
+    assert!(!exists(std::path::Path::new(socket.trim())), "the socket is gone with it");
+}
