@@ -10,6 +10,8 @@ mod cgroup_path;
 mod escape;
 mod hierarchy;
 mod kernel_log;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod memory_events;
 mod memory_stat;
 mod mountinfo;
@@ -30,6 +32,11 @@ pub use cgroup_path::{CgroupInode, CgroupPath};
 pub use escape::Escaped;
 pub use hierarchy::{Beneath, MemoryHierarchy, Placement};
 pub use kernel_log::{Constraint, KmsgRecord, OomKillReader, OomReport, OomScope, OomTrigger, OomVictim, PrintkCaller};
+#[cfg(feature = "kubernetes")]
+pub use kubernetes::{
+    DocumentError, EvictionAmount, EvictionConfiguration, PodList, PodSpec, parse_eviction_entries,
+    parse_kubelet_configuration, parse_pod_list,
+};
 pub use memory_events::{MemoryEvents, OomControl};
 pub use memory_stat::MemoryStat;
 pub use mountinfo::Mount;
