@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `available` | How much memory may a cgroup still use before one of its processes is killed, or slowed down? |
 //! | `changes` | What changed about the memory of a container? |
+//! | `eviction` | When will the kubelet evict pods for memory, which first, and how wrong is it? |
 //! | `container_meminfo` | What would `/proc/meminfo` say if it spoke of a container? |
 //! | `first_process` | Did the first process of a container survive a kill, so that nobody is told? |
 //! | `kills` | Which kills happened, and who were the victims? |
@@ -12,6 +13,8 @@
 mod available;
 mod changes;
 mod container_meminfo;
+#[cfg(feature = "kubernetes")]
+mod eviction;
 mod first_process;
 mod kills;
 #[cfg(feature = "oom-log")]
@@ -23,6 +26,12 @@ pub use available::{
 };
 pub use changes::{Change, ChangeDetector, Moment, Thresholds};
 pub use container_meminfo::judge_meminfo;
+#[cfg(feature = "kubernetes")]
+pub use eviction::{
+    EvictionSignal, EvictionThreshold, KubeletView, NodeTruth, NodeUsage, Observation, PodMemory, RankedPod, StandingCache,
+    StandingReason, ThresholdState, judge_allocatable, judge_node, judge_standing_cache, judge_truth, rank_pods,
+    thresholds_of,
+};
 pub use first_process::{
     FirstProcess, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,
 };
