@@ -7,6 +7,7 @@
 //!
 //! Unsafe code is in `exec` only: the two system calls with which a process becomes another program.
 
+mod cache;
 mod cgroup;
 mod controller;
 mod descriptors;
@@ -23,6 +24,7 @@ mod program;
 mod roots;
 mod tree;
 
+pub use cache::{CacheActor, CacheError, CacheMeans, CacheOutcome, CacheTarget, DamonState};
 pub use controller::{ControllerError, MemoryController};
 pub use descriptors::{DescriptorBudget, raise_descriptor_limit};
 pub use error::{Problems, ReadError};
