@@ -7,6 +7,8 @@
 //! | `eviction` | When will the kubelet evict pods for memory, which first, and how wrong is it? |
 //! | `container_meminfo` | What would `/proc/meminfo` say if it spoke of a container? |
 //! | `first_process` | Did the first process of a container survive a kill, so that nobody is told? |
+//! | `forecast` | How long until what is left reaches a floor? |
+//! | `keeper` | Which cache is to be taken out of the kubelet's count now, and how? |
 //! | `kills` | Which kills happened, and who were the victims? |
 //! | `sizing` | What limit should a program's runtime keep to, so that it stays below the container's? |
 
@@ -16,6 +18,9 @@ mod container_meminfo;
 #[cfg(feature = "kubernetes")]
 mod eviction;
 mod first_process;
+mod forecast;
+#[cfg(feature = "kubernetes")]
+mod keeper;
 mod kills;
 #[cfg(feature = "oom-log")]
 mod oom;
@@ -34,6 +39,11 @@ pub use eviction::{
 };
 pub use first_process::{
     FirstProcess, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,
+};
+pub use forecast::{Falling, Forecast};
+#[cfg(feature = "kubernetes")]
+pub use keeper::{
+    CacheKeeper, KeeperDecision, KeeperOrder, KeeperOutcome, KeeperSettings, KeeperSpared, Margin, SparedReason,
 };
 pub use kills::{Kill, KillLedger, Place};
 #[cfg(feature = "oom-log")]

@@ -9,11 +9,10 @@ mod deprioritise;
 mod generations;
 mod reclaim;
 
-use std::fmt;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use reprieve_readings::{Bytes, CgroupMemory, CgroupPath, CgroupVersion, MemoryFile};
+use reprieve_readings::{Bytes, CacheMeans, CgroupMemory, CgroupPath, CgroupVersion, MemoryFile};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
@@ -22,37 +21,6 @@ use crate::file::{self, Buffer};
 use crate::roots::Roots;
 
 pub use deprioritise::DamonState;
-
-/// A way to take page cache out of the working set, the gentlest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CacheMeans {
-    /// A new generation of the multi-generational LRU: what was not used since counts as inactive. Frees nothing.
-    Age,
-    /// DAMON's scheme `lru_deprio` on what is not being used. Frees nothing.
-    Deprioritise,
-    /// v2's `memory.reclaim` (Linux 5.19).
-    Reclaim,
-    /// v1's `memory.force_empty`: all of the cgroup's cache at once.
-    ForceEmpty,
-}
-
-impl CacheMeans {
-    /// The name in logs, labels and JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            CacheMeans::Age => "lru_gen",
-            CacheMeans::Deprioritise => "damon_lru_deprio",
-            CacheMeans::Reclaim => "memory.reclaim",
-            CacheMeans::ForceEmpty => "memory.force_empty",
-        }
-    }
-}
-
-impl fmt::Display for CacheMeans {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
 
 /// What one act did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -24,7 +24,7 @@ mod program;
 mod roots;
 mod tree;
 
-pub use cache::{CacheActor, CacheError, CacheMeans, CacheOutcome, CacheTarget, DamonState};
+pub use cache::{CacheActor, CacheError, CacheOutcome, CacheTarget, DamonState};
 pub use controller::{ControllerError, MemoryController};
 pub use descriptors::{DescriptorBudget, raise_descriptor_limit};
 pub use error::{Problems, ReadError};

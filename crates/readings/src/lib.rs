@@ -5,6 +5,7 @@
 //! written by strangers, so they are kept as bytes and shown only through [`Escaped`].
 
 mod bytes;
+mod cache_means;
 mod cgroup_memory;
 mod cgroup_path;
 mod escape;
@@ -27,6 +28,7 @@ mod program;
 mod quantity;
 
 pub use bytes::{Bytes, Limit};
+pub use cache_means::CacheMeans;
 pub use cgroup_memory::{CgroupMemory, CgroupVersion, MemoryFile, Pace, Role};
 pub use cgroup_path::{CgroupInode, CgroupPath};
 pub use escape::Escaped;

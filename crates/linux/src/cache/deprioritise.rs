@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use reprieve_readings::{Bytes, CgroupPath};
+use reprieve_readings::{Bytes, CacheMeans, CgroupPath};
 
-use super::{CacheError, CacheMeans};
+use super::CacheError;
 use crate::roots::Roots;
 
 /// Whether DAMON can be used.

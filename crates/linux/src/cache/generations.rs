@@ -8,9 +8,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use reprieve_readings::{CgroupPath, Escaped};
+use reprieve_readings::{CacheMeans, CgroupPath, Escaped};
 
-use super::{CacheError, CacheMeans};
+use super::CacheError;
 use crate::roots::Roots;
 
 /// The largest text that is read: a few hundred bytes for each cgroup.
