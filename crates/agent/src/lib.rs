@@ -6,6 +6,9 @@
 mod aftermath;
 mod containers;
 mod http;
+mod keeper;
+mod keeper_acts;
+mod keeper_log;
 mod kills;
 mod log;
 mod node;
@@ -23,6 +26,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+pub use keeper::{EvictionOptions, KeepCache};
 pub use log::LogFormat;
 
 use crate::node_watch::NodeWatch;
@@ -41,6 +45,8 @@ pub struct AgentOptions {
     pub roots: Roots,
     /// How many files of cgroups to keep open at most.
     pub open_files: usize,
+    /// What is known of the kubelet, and what the cache keeper may do.
+    pub eviction: EvictionOptions,
 }
 
 /// Runs the agent until SIGTERM or SIGINT.

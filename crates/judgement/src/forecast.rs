@@ -55,6 +55,8 @@ const FEWEST: usize = 5;
 const LATEST: usize = 8;
 /// Further ahead nothing is foretold.
 pub(crate) const HORIZON: Duration = Duration::from_secs(3600);
+/// A fall by less than this is none: statistics of the kernel lag by as much.
+const NOTHING: Bytes = Bytes::from_kib(256);
 /// Two-sided 90 % of a normal distribution.
 const CONFIDENCE: f64 = 1.645;
 
@@ -74,11 +76,21 @@ impl Falling {
         self.readings.push_back((now, left));
     }
 
+    /// What was left at the last reading.
+    pub fn last(&self) -> Option<Bytes> {
+        self.readings.back().map(|(_, left)| *left)
+    }
+
     /// When `floor` is reached if all goes on as it did.
     pub fn forecast(&self, floor: Bytes) -> Forecast {
         let Some(&(_, left)) = self.readings.back() else { return Forecast::Unknown };
         if left <= floor {
             return Forecast::Now;
+        }
+        // Most things don't fall, and need no slopes to know that.
+        let peak = self.readings.iter().map(|(_, left)| *left).max().unwrap_or_default();
+        if self.readings.len() >= FEWEST && peak.saturating_sub(left) < NOTHING {
+            return Forecast::None;
         }
         let all: Vec<_> = self.readings.iter().copied().collect();
         let latest = all.get(all.len().saturating_sub(LATEST)..).unwrap_or(&all);

@@ -198,9 +198,8 @@ impl CacheKeeper {
         means: &[CacheMeans],
     ) -> (Vec<KeeperOrder>, Vec<KeeperSpared>) {
         let of_pods_only = state.threshold.signal == EvictionSignal::Allocatable;
-        let counts = |holder: &&CacheHolder| {
-            holder.active_file() >= SMALLEST && (!of_pods_only || holder.owner.pod.is_some())
-        };
+        let counts =
+            |holder: &&CacheHolder| holder.active_file() >= SMALLEST && (!of_pods_only || holder.owner.pod.is_some());
         let mut candidates: Vec<&CacheHolder> = evictions.holders.iter().filter(counts).collect();
         candidates.sort_by_key(|holder| {
             let used = self.holders.get(&holder.path).is_some_and(HolderState::is_used);

@@ -33,9 +33,9 @@ pub use changes::{Change, ChangeDetector, Moment, Thresholds};
 pub use container_meminfo::judge_meminfo;
 #[cfg(feature = "kubernetes")]
 pub use eviction::{
-    CacheHolder, CgroupFacts, EvictionRules, EvictionSignal, EvictionThreshold, Evictions, KubeletView, NodeTruth, NodeUsage, Observation, PodMemory, RankedPod, StandingCache,
-    StandingReason, ThresholdState, judge_allocatable, judge_evictions, judge_node, judge_standing_cache, judge_truth, rank_pods,
-    thresholds_of,
+    CacheHolder, CgroupFacts, EvictionRules, EvictionSignal, EvictionThreshold, Evictions, KubeletView, NodeTruth,
+    NodeUsage, Observation, PodMemory, RankedPod, StandingCache, StandingReason, ThresholdState, judge_allocatable,
+    judge_evictions, judge_node, judge_standing_cache, judge_truth, rank_pods, thresholds_of,
 };
 pub use first_process::{
     FirstProcess, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,

@@ -214,8 +214,12 @@ fn evictions(captured: &Captured, list: &PodList) -> Evictions {
         is_leaf: cgroup.children().is_empty(),
     });
     let thresholds = thresholds_of(&configuration);
-    let rules =
-        EvictionRules { version: CgroupVersion::V1, node_usage: NodeUsage::default(), thresholds: &thresholds, pods: list };
+    let rules = EvictionRules {
+        version: CgroupVersion::V1,
+        node_usage: NodeUsage::default(),
+        thresholds: &thresholds,
+        pods: list,
+    };
     judge_evictions(facts, &meminfo, &rules)
 }
 

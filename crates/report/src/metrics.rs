@@ -3,6 +3,8 @@
 //! One table of families for cgroups, one for the node. Names carry the prefix `reprieve_`, base units and, for counters,
 //! `_total`. A figure that is not known has no sample: a zero would be a lie, and Prometheus tells absence well.
 
+mod eviction;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,6 +20,8 @@ use reprieve_readings::{Bytes, CgroupPath, Owner};
 
 use crate::prometheus_text;
 
+pub use self::eviction::{EvictionFigures, KeeperActs, KeeperFigures};
+
 /// Everything that one answer of `/metrics` tells.
 #[derive(Debug, Default)]
 pub struct Snapshot {
@@ -25,6 +29,8 @@ pub struct Snapshot {
     pub cgroups: Vec<CgroupFigures>,
     /// The machine, and the agent's own work.
     pub node: NodeFigures,
+    /// What the kubelet would evict; `None` before the first scan.
+    pub eviction: Option<EvictionFigures>,
 }
 
 /// The figures of one cgroup.
@@ -150,7 +156,8 @@ pub fn expose(snapshot: &Arc<Snapshot>, format: ExpositionFormat) -> Result<Stri
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         encode_cgroups(&self.cgroups, &mut encoder)?;
-        encode_node(&self.node, &mut encoder)
+        encode_node(&self.node, &mut encoder)?;
+        self.eviction.as_ref().map_or(Ok(()), |figures| eviction::encode(figures, &mut encoder))
     }
 }
 

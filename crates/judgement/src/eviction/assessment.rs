@@ -105,8 +105,7 @@ pub fn judge_evictions<'a>(
         bounds.insert(cgroup.path, own);
         if cgroup.path.is_root() {
             evictions.view.node = judge_node(cgroup.memory, rules.version, meminfo, rules.node_usage);
-            evictions.node_truth =
-                evictions.view.node.map(|seen| judge_truth(cgroup.memory, &seen, Some(meminfo)));
+            evictions.node_truth = evictions.view.node.map(|seen| judge_truth(cgroup.memory, &seen, Some(meminfo)));
         } else if kubepods.is_none() && holds_all_pods(cgroup.owner) {
             kubepods = Some(*cgroup.memory);
         } else if let Some(pod) = pod_of(&cgroup) {
@@ -128,9 +127,9 @@ pub fn judge_evictions<'a>(
         evictions.view.allocatable.zip(kubepods).map(|(seen, memory)| judge_truth(&memory, &seen, None));
     evictions.thresholds = evictions.view.judge(rules.thresholds);
     evictions.pods = rank_pods(pods);
-    evictions.holders.sort_by(|one, other| {
-        other.active_file().cmp(&one.active_file()).then_with(|| one.path.cmp(&other.path))
-    });
+    evictions
+        .holders
+        .sort_by(|one, other| other.active_file().cmp(&one.active_file()).then_with(|| one.path.cmp(&other.path)));
     evictions
 }
 
@@ -177,7 +176,8 @@ fn pod_of(cgroup: &CgroupFacts<'_>) -> Option<Pod> {
     let name = cgroup.path.names().next_back()?;
     // A cgroup that a pod's processes made beside its containers has the same owner, and another name.
     let uid_bytes = uid.as_str().as_bytes();
-    let is_pod = name.ends_with(uid_bytes) || name.strip_suffix(b".slice").is_some_and(|name| ends_with_uid(name, uid_bytes));
+    let is_pod =
+        name.ends_with(uid_bytes) || name.strip_suffix(b".slice").is_some_and(|name| ends_with_uid(name, uid_bytes));
     is_pod.then(|| Pod { uid: uid.to_string(), qos: owner.qos })
 }
 
@@ -248,12 +248,10 @@ mod tests {
                 (Owner::of(&path), path, *memory, is_leaf)
             })
             .collect();
-        let facts = owned.iter().map(|(owner, path, memory, is_leaf)| CgroupFacts { path, owner, memory, is_leaf: *is_leaf });
-        let meminfo = Meminfo {
-            total: Some(Bytes::from_mib(1000)),
-            available: Some(Bytes::from_mib(900)),
-            ..Meminfo::default()
-        };
+        let facts =
+            owned.iter().map(|(owner, path, memory, is_leaf)| CgroupFacts { path, owner, memory, is_leaf: *is_leaf });
+        let meminfo =
+            Meminfo { total: Some(Bytes::from_mib(1000)), available: Some(Bytes::from_mib(900)), ..Meminfo::default() };
         let thresholds = thresholds_of(&reprieve_readings::EvictionConfiguration::default());
         let rules = EvictionRules {
             version: CgroupVersion::V1,
@@ -287,7 +285,8 @@ mod tests {
         assert_eq!(evictions.nearest().unwrap().observation.available, Bytes::from_mib(50), "the furthest below");
         let pods: Vec<_> = evictions.pods.iter().map(|ranked| ranked.pod.working_set.unwrap().get() >> 20).collect();
         assert_eq!(pods, [700, 90], "the pod's own cgroups, under both drivers");
-        let holders: Vec<_> = evictions.holders.iter().map(|holder| (holder.path.to_string(), holder.reducible.get() >> 20)).collect();
+        let holders: Vec<_> =
+            evictions.holders.iter().map(|holder| (holder.path.to_string(), holder.reducible.get() >> 20)).collect();
         assert_eq!(holders.first(), Some(&(container, 60)), "down to the pod's memory.low");
         assert!(holders.iter().any(|(path, _)| path == "/system.slice/log.service"));
         assert!(!holders.iter().any(|(path, _)| path.ends_with("init.scope")), "it is part of the container");

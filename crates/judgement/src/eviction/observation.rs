@@ -54,7 +54,12 @@ pub fn judge_allocatable(kubepods: &CgroupMemory) -> Option<Observation> {
     let working_set = kubepods.working_set()?;
     let available = limit.saturating_sub(working_set);
     // The kubelet adds the two up again, so a working set above the limit makes its capacity larger.
-    Some(Observation { usage: kubepods.usage?, working_set, available, capacity: available.saturating_add(working_set) })
+    Some(Observation {
+        usage: kubepods.usage?,
+        working_set,
+        available,
+        capacity: available.saturating_add(working_set),
+    })
 }
 
 #[cfg(test)]

@@ -34,9 +34,8 @@ mod tests {
 
     #[test]
     fn the_default_fits_small_and_large_thresholds() {
-        let margin = |threshold, capacity| {
-            Margin::Default.of(Bytes::from_mib(threshold), Bytes::from_mib(capacity)).get() >> 20
-        };
+        let margin =
+            |threshold, capacity| Margin::Default.of(Bytes::from_mib(threshold), Bytes::from_mib(capacity)).get() >> 20;
         assert_eq!(margin(100, 1000), 200, "twice the threshold");
         assert_eq!(margin(100, 10_000), 500, "5 %");
         assert_eq!(margin(900, 1000), 950, "halfway");

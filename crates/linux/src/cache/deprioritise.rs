@@ -110,11 +110,9 @@ impl Damon {
 fn set_scheme(scheme: &Path, path: &CgroupPath, most: Bytes) -> io::Result<()> {
     set(&scheme.join("action"), "lru_deprio")?;
     let pattern = scheme.join("access_pattern");
-    for (range, least, most) in [
-        ("sz", 0, u64::MAX),
-        ("nr_accesses", 0, 0),
-        ("age", u64::from(COLD_AGGREGATIONS), u64::from(u32::MAX)),
-    ] {
+    for (range, least, most) in
+        [("sz", 0, u64::MAX), ("nr_accesses", 0, 0), ("age", u64::from(COLD_AGGREGATIONS), u64::from(u32::MAX))]
+    {
         set(&pattern.join(range).join("min"), least)?;
         set(&pattern.join(range).join("max"), most)?;
     }

@@ -83,9 +83,8 @@ fn commands(text: &str, path: &CgroupPath) -> Option<Vec<String>> {
             _ => {}
         }
     }
-    (!newest.is_empty()).then(|| {
-        newest.iter().map(|(node, generation)| format!("+ {memcg} {node} {generation} 0 1\n")).collect()
-    })
+    (!newest.is_empty())
+        .then(|| newest.iter().map(|(node, generation)| format!("+ {memcg} {node} {generation} 0 1\n")).collect())
 }
 
 #[cfg(test)]

@@ -32,11 +32,8 @@ impl EvictionAmount {
             return Ok(None);
         }
         let digits = number.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
-        let percent: f32 = std::str::from_utf8(number)
-            .ok()
-            .filter(|_| digits)
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(error)?;
+        let percent: f32 =
+            std::str::from_utf8(number).ok().filter(|_| digits).and_then(|text| text.parse().ok()).ok_or_else(error)?;
         if (0.0..=100.0).contains(&percent) { Ok(Some(EvictionAmount::Share(percent / 100.0))) } else { Err(error()) }
     }
 

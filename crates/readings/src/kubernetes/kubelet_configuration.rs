@@ -216,7 +216,9 @@ mod tests {
 
     #[test]
     fn a_bad_field_is_noted_and_the_rest_is_kept() {
-        let bad = parse("kind: KubeletConfiguration\nevictionHard: {memory.available: 150%}\nevictionSoft: {memory.available: 1Gi}\n");
+        let bad = parse(
+            "kind: KubeletConfiguration\nevictionHard: {memory.available: 150%}\nevictionSoft: {memory.available: 1Gi}\n",
+        );
         assert_eq!((bad.hard, bad.soft), (Some(DEFAULT_HARD), None));
         assert_eq!(bad.notes.len(), 2, "{:?}", bad.notes);
     }
@@ -225,9 +227,20 @@ mod tests {
     fn what_is_no_configuration_is_an_error_in_one_line() {
         let bomb = format!("a: &a [{}]\nkind: *a\n", "x, ".repeat(10));
         for wrong in [
-            "", "[", "kind: Pod", "{}", "{\"kind\":", "kind: [a]", "\u{0}", "evictionHard: 3", "kind: \"\u{9b}31m\"",
-            "evictionHard: {memory.available: {a: 1}}", "kind: a\n---\nkind: b\n", &"[".repeat(100_000),
-            &"{\"a\":".repeat(100_000), &bomb,
+            "",
+            "[",
+            "kind: Pod",
+            "{}",
+            "{\"kind\":",
+            "kind: [a]",
+            "\u{0}",
+            "evictionHard: 3",
+            "kind: \"\u{9b}31m\"",
+            "evictionHard: {memory.available: {a: 1}}",
+            "kind: a\n---\nkind: b\n",
+            &"[".repeat(100_000),
+            &"{\"a\":".repeat(100_000),
+            &bomb,
         ] {
             let error = parse_kubelet_configuration(wrong.as_bytes()).unwrap_err().to_string();
             assert!(error.len() < 1000 && !error.chars().any(char::is_control), "{error}");

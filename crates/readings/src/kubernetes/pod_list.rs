@@ -129,8 +129,9 @@ pub fn parse_pod_list(text: &[u8]) -> Result<PodList, DocumentError> {
 
 impl Pod {
     fn into_spec(self) -> Result<PodSpec, String> {
-        let name = [self.metadata.namespace.as_deref().unwrap_or("default"), self.metadata.name.as_deref().unwrap_or("?")]
-            .join("/");
+        let name =
+            [self.metadata.namespace.as_deref().unwrap_or("default"), self.metadata.name.as_deref().unwrap_or("?")]
+                .join("/");
         let told = |what: &str| format!("pod {}: {what}", Escaped(name.as_bytes()));
         let annotation = |key: &str| self.metadata.annotations.as_ref().and_then(|all| all.get(key)).cloned();
         // A static pod's cgroup is named by the hash; its mirror in the API has a uid of its own.
@@ -162,7 +163,8 @@ impl Spec {
     fn request(&self) -> Result<Bytes, String> {
         let mut running = Bytes::ZERO;
         for container in self.containers.iter().flatten() {
-            running = running.saturating_add(memory(container.resources.as_ref().and_then(|all| all.requests.as_ref()))?);
+            running =
+                running.saturating_add(memory(container.resources.as_ref().and_then(|all| all.requests.as_ref()))?);
         }
         let mut sidecars = Bytes::ZERO;
         let mut largest = Bytes::ZERO;
@@ -186,7 +188,9 @@ impl Spec {
 
     fn limit(&self) -> Option<Bytes> {
         let of = |resources: Option<&Resources>| {
-            resources.and_then(|all| all.limits.as_ref()?.get("memory")).and_then(|text| parse_quantity(text.as_bytes()).ok())
+            resources
+                .and_then(|all| all.limits.as_ref()?.get("memory"))
+                .and_then(|text| parse_quantity(text.as_bytes()).ok())
         };
         let containers = || self.containers.iter().flatten().map(|container| of(container.resources.as_ref())).sum();
         of(self.resources.as_ref()).or_else(containers)
