@@ -2,13 +2,22 @@
 //!
 //! The slope is Theil and Sen's, the median of the slopes of all pairs of readings: a third of them may be outliers and
 //! it still holds. Kendall's statistic gives the range in which the true slope lies. A slope that may as well be none
-//! gives no forecast, and so does a fall that has stopped: the latest readings must fall too. By how much it errs on
-//! recorded series, docs/eviction.md tells.
+//! gives no forecast; nor does a fall that has stopped, that flattens before it gets there, or that is a breath of a
+//! program which gives memory back again and again (`breathing`). How much it errs on recorded series, docs/eviction.md
+//! tells.
+
+mod breathing;
+mod slope;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use reprieve_readings::Bytes;
+
+use breathing::{Breath, Breathing};
+use slope::{FEWEST, Reading, Slope, slope};
 
 /// When a floor is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +32,9 @@ pub enum Forecast {
     In {
         /// Most likely.
         best: Duration,
-        /// At the soonest, by the steepest slope that the readings allow.
+        /// At the soonest.
         soonest: Duration,
-        /// At the latest, by the shallowest. `None` beyond the horizon.
+        /// At the latest. `None` beyond the horizon.
         latest: Option<Duration>,
     },
 }
@@ -44,27 +53,29 @@ impl Forecast {
 /// The last readings of something that may run out.
 #[derive(Debug, Clone, Default)]
 pub struct Falling {
-    readings: VecDeque<(Duration, Bytes)>,
+    readings: VecDeque<Reading>,
+    breathing: Breathing,
 }
 
 /// Readings that are kept: half a minute at the agent's default interval.
 const KEPT: usize = 32;
-/// Fewer tell nothing.
-const FEWEST: usize = 5;
 /// The latest readings, which must fall like all of them.
-const LATEST: usize = 8;
-/// Further ahead nothing is foretold.
-pub(crate) const HORIZON: Duration = Duration::from_secs(3600);
+const LATEST: usize = 6;
+/// Nothing is foretold further ahead than so many times what was seen.
+const TIMES_SEEN: u32 = 30;
+/// Nor further than this.
+const HORIZON: Duration = Duration::from_secs(3600);
 /// A fall by less than this is none: statistics of the kernel lag by as much.
 const NOTHING: Bytes = Bytes::from_kib(256);
-/// Two-sided 90 % of a normal distribution.
-const CONFIDENCE: f64 = 1.645;
+/// Parts by which the range is wider on both sides than the slopes alone would have it, and one reading more: the pace
+/// of a program changes.
+const PACE: f64 = 0.15;
 
 impl Falling {
     /// Takes a reading. `now` is any clock that doesn't go back; a reading of the same moment replaces the last.
     pub fn push(&mut self, now: Duration, left: Bytes) {
         match self.readings.back() {
-            Some((last, _)) if *last > now => self.readings.clear(),
+            Some((last, _)) if *last > now => *self = Falling::default(),
             Some((last, _)) if *last == now => {
                 self.readings.pop_back();
             }
@@ -74,6 +85,7 @@ impl Falling {
             self.readings.pop_front();
         }
         self.readings.push_back((now, left));
+        self.breathing.push(now, left);
     }
 
     /// What was left at the last reading.
@@ -83,147 +95,110 @@ impl Falling {
 
     /// When `floor` is reached if all goes on as it did.
     pub fn forecast(&self, floor: Bytes) -> Forecast {
-        let Some(&(_, left)) = self.readings.back() else { return Forecast::Unknown };
+        let Some(&(now, left)) = self.readings.back() else { return Forecast::Unknown };
         if left <= floor {
             return Forecast::Now;
         }
+        if self.readings.len() <= FEWEST {
+            return Forecast::Unknown;
+        }
+        match self.breathing.judge(left) {
+            Breath::Unknown | Breath::Below => self.by_slope(left.saturating_sub(floor)),
+            Breath::Level => Forecast::None,
+            Breath::Sinking { slope, last: (then, trough) } => {
+                let since = now.saturating_sub(then).as_secs_f64();
+                let expected = trough.get() as f64 + slope * since;
+                let distance = (expected - floor.get() as f64).max(0.0);
+                let slope = Slope { best: slope, steepest: slope * 1.5, shallowest: slope / 1.5 };
+                self.tell(distance, slope)
+            }
+        }
+    }
+
+    fn by_slope(&self, distance: Bytes) -> Forecast {
         // Most things don't fall, and need no slopes to know that.
         let peak = self.readings.iter().map(|(_, left)| *left).max().unwrap_or_default();
-        if self.readings.len() >= FEWEST && peak.saturating_sub(left) < NOTHING {
+        if peak.saturating_sub(self.last().unwrap_or_default()) < NOTHING {
             return Forecast::None;
         }
         let all: Vec<_> = self.readings.iter().copied().collect();
         let latest = all.get(all.len().saturating_sub(LATEST)..).unwrap_or(&all);
         let (Some(long), Some(short)) = (slope(&all), slope(latest)) else { return Forecast::Unknown };
-        if short.best >= 0.0 || long.shallowest >= 0.0 && short.shallowest >= 0.0 {
+        let distance = distance.get() as f64;
+        let slope = match judge_pace(&all, &short) {
+            Pace::Usual => long,
+            Pace::New => short,
+            Pace::Stopped => return Forecast::None,
+        };
+        // What flattens may never get there.
+        if slope.best >= 0.0 || judge_reach(&all).is_some_and(|reach| reach < distance) {
             return Forecast::None;
         }
-        // Where the latest readings fall clearly faster or slower than all of them, the pace has changed.
-        let apart = short.shallowest < long.steepest || short.steepest > long.shallowest;
-        let slope = if apart && short.shallowest < 0.0 { short } else { long };
-        let distance = left.saturating_sub(floor).get() as f64;
-        let after = |slope: f64| {
-            let seconds = if slope < 0.0 { distance / -slope } else { f64::INFINITY };
-            Duration::try_from_secs_f64(seconds).ok().filter(|time| *time <= HORIZON)
+        self.tell(distance, slope)
+    }
+
+    fn tell(&self, distance: f64, slope: Slope) -> Forecast {
+        let step = self.seen().as_secs_f64() / self.readings.len().saturating_sub(1).max(1) as f64;
+        let horizon = self.seen().saturating_mul(TIMES_SEEN).min(HORIZON);
+        let after = |slope: f64, part: f64, more: f64| {
+            let seconds = if slope < 0.0 { distance / -slope * part + more } else { f64::INFINITY };
+            Duration::try_from_secs_f64(seconds.max(0.0)).ok().filter(|time| *time <= horizon)
         };
-        match (after(slope.best), after(slope.steepest)) {
-            (Some(best), Some(soonest)) => Forecast::In { best, soonest, latest: after(slope.shallowest) },
+        let soonest = after(slope.steepest.min(slope.best), 1.0 - PACE, -step);
+        match (after(slope.best, 1.0, 0.0), soonest) {
+            (Some(best), Some(soonest)) => {
+                let latest = after(slope.shallowest.max(slope.best), 1.0 + PACE, step);
+                Forecast::In { best, soonest, latest }
+            }
             _ => Forecast::None,
         }
     }
+
+    /// How long the readings have gone on.
+    fn seen(&self) -> Duration {
+        let ends = self.readings.front().zip(self.readings.back());
+        ends.map_or(Duration::ZERO, |((first, _), (last, _))| last.saturating_sub(*first))
+    }
 }
 
-/// A slope in bytes a second, and the range in which it lies. Falling is negative.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Slope {
-    best: f64,
-    steepest: f64,
-    shallowest: f64,
+/// How the latest readings go, beside those before them.
+enum Pace {
+    /// As they often did.
+    Usual,
+    /// Clearly faster or slower than before.
+    New,
+    /// Not downwards any more.
+    Stopped,
 }
 
-/// Theil and Sen's slope with Kendall's range (Sen 1968, "Estimates of the regression coefficient based on Kendall's
-/// tau").
-fn slope(readings: &[(Duration, Bytes)]) -> Option<Slope> {
-    let count = readings.len();
-    if count < FEWEST {
+/// Compares the slope of the latest readings with those of as many before them, and so on. A program that takes memory in
+/// steps, or in waves, has all kinds of them.
+fn judge_pace(all: &[Reading], short: &Slope) -> Pace {
+    let before: Vec<f64> =
+        all.rchunks(LATEST).skip(1).filter_map(|window| slope(window).map(|slope| slope.best)).collect();
+    let at_rest = |slope: f64| slope > -(NOTHING.get() as f64) / 4.0;
+    let was_at_rest = before.first().is_none_or(|last| at_rest(*last));
+    if at_rest(short.best) && (was_at_rest || !before.iter().any(|slope| at_rest(*slope))) {
+        return Pace::Stopped;
+    }
+    let least = before.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = before.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    // 30 % beyond what was seen is no new pace yet.
+    let usual = short.best >= least * 1.3 && short.best <= most * 0.7 || before.is_empty();
+    if usual { Pace::Usual } else { Pace::New }
+}
+
+/// How much further a fall goes whose pace sinks by the same part again and again, in bytes. `None` where the second half
+/// of the readings does not fall clearly slower than the first.
+fn judge_reach(readings: &[Reading]) -> Option<f64> {
+    let (first, second) = readings.split_at_checked(readings.len() / 2)?;
+    let (early, late) = (slope(first)?, slope(second)?);
+    let ratio = late.best / early.best;
+    if !(early.best < 0.0 && late.best < 0.0 && ratio < 0.85 && late.steepest > early.shallowest) {
         return None;
     }
-    let mut slopes = Vec::with_capacity(count * (count - 1) / 2);
-    for (index, (then, before)) in readings.iter().enumerate() {
-        for (now, after) in readings.iter().skip(index + 1) {
-            let seconds = now.saturating_sub(*then).as_secs_f64();
-            if seconds > 0.0 {
-                slopes.push((after.get() as f64 - before.get() as f64) / seconds);
-            }
-        }
-    }
-    slopes.sort_by(f64::total_cmp);
-    let n = count as f64;
-    let spread = CONFIDENCE * (n * (n - 1.0) * (2.0 * n + 5.0) / 18.0).sqrt();
-    let pairs = slopes.len() as f64;
-    let at = |rank: f64| slopes.get((rank.max(0.0) as usize).min(slopes.len().saturating_sub(1))).copied();
-    Some(Slope {
-        best: median(&slopes)?,
-        steepest: at((pairs - spread) / 2.0)?,
-        shallowest: at((pairs + spread) / 2.0)?,
-    })
-}
-
-fn median(sorted: &[f64]) -> Option<f64> {
-    let upper = sorted.get(sorted.len() / 2)?;
-    let lower = sorted.get(sorted.len().saturating_sub(1) / 2)?;
-    Some((upper + lower) / 2.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn forecast(left: impl IntoIterator<Item = u64>) -> Forecast {
-        let mut falling = Falling::default();
-        for (second, left) in left.into_iter().enumerate() {
-            falling.push(Duration::from_secs(second as u64), Bytes::from_mib(left));
-        }
-        falling.forecast(Bytes::from_mib(100))
-    }
-
-    #[test]
-    fn a_steady_fall_is_foretold_exactly() {
-        let expected = Duration::from_secs(30);
-        assert_eq!(
-            forecast((0..11).map(|second| 500 - 10 * second)),
-            Forecast::In { best: expected, soonest: expected, latest: Some(expected) }
-        );
-    }
-
-    #[test]
-    fn outliers_don_t_matter() {
-        let with_outliers = (0..20).map(|second| if second % 7 == 3 { 900 } else { 500 - 10 * second });
-        let Forecast::In { best, .. } = forecast(with_outliers) else { panic!() };
-        assert!((19..=23).contains(&best.as_secs()), "{best:?}");
-    }
-
-    #[test]
-    fn nothing_points_there() {
-        assert_eq!(forecast([500; 20]), Forecast::None, "steady");
-        assert_eq!(forecast((0..20).map(|second| 300 + second)), Forecast::None, "rising");
-        assert_eq!(forecast((0..20).map(|second| 500 - second % 2)), Forecast::None, "to and fro");
-        assert_eq!(forecast((0..30).map(|second| 500 - 10 * second.min(12))), Forecast::None, "it has stopped");
-        assert_eq!(forecast([500, 400, 300]), Forecast::Unknown);
-        assert_eq!(forecast([]), Forecast::Unknown);
-        assert_eq!(forecast([100]), Forecast::Now);
-    }
-
-    #[test]
-    fn a_new_pace_is_noticed() {
-        let faster = (0..30).map(|second| if second < 20 { 1000 - second } else { 980 - (second - 20) * 50 });
-        let Forecast::In { best, .. } = forecast(faster) else { panic!() };
-        assert!((7..=10).contains(&best.as_secs()), "430 MiB at 50 MiB/s: {best:?}");
-    }
-
-    #[test]
-    fn the_clock_may_stand_still_or_go_back() {
-        let mut falling = Falling::default();
-        for second in [0, 0, 0, 5, 4, 5, 6, 7, 8, 9] {
-            falling.push(Duration::from_secs(second), Bytes::from_mib(1000 - 10 * second));
-        }
-        assert!(matches!(falling.forecast(Bytes::ZERO), Forecast::In { best, .. } if best.as_secs() == 91));
-    }
-
-    proptest! {
-        #[test]
-        fn bounds_enclose_the_best_guess(left: Vec<u64>, floor: u64) {
-            let mut falling = Falling::default();
-            for (second, left) in left.iter().enumerate() {
-                falling.push(Duration::from_secs(second as u64), Bytes::new(*left));
-            }
-            if let Forecast::In { best, soonest, latest } = falling.forecast(Bytes::new(floor)) {
-                prop_assert!(soonest <= best);
-                prop_assert!(latest.is_none_or(|latest| best <= latest));
-                prop_assert!(best <= HORIZON);
-            }
-        }
-    }
+    let ends = second.first().zip(second.last());
+    let half = ends.map(|((begin, _), (end, _))| end.saturating_sub(*begin).as_secs_f64())?;
+    // The pace after the second half is less than in it, by half a step: the root of the ratio.
+    Some(-late.best * half * ratio.sqrt() / (1.0 - ratio))
 }

@@ -79,13 +79,13 @@ fn kind(state: &ThresholdState) -> &'static str {
 
 fn signals(report: &EvictionsReport<'_>) -> String {
     let mut text =
-        format!("\n{:<32} {:>10} {:>10} {:>10} {:>13}\n", "SIGNAL", "THRESHOLD", "AVAILABLE", "REALLY", "TIME LEFT");
+        format!("\n{:<34} {:>10} {:>10} {:>10} {:>10}\n", "SIGNAL", "THRESHOLD", "AVAILABLE", "REALLY", "TIME LEFT");
     for (state, time) in pairs(report) {
         let really = truth(report, state.threshold.signal).map_or("?".to_owned(), |truth| truth.available.to_string());
         let what = format!("{} ({})", state.threshold.signal, kind(state));
         let _ = writeln!(
             text,
-            "{what:<32} {:>10} {:>10} {really:>10} {:>13}",
+            "{what:<34} {:>10} {:>10} {really:>10} {:>10}",
             state.at,
             state.observation.available,
             forecast(time)
