@@ -146,21 +146,21 @@ fn watch(
     while started.elapsed() < length {
         thread::sleep(SAMPLE);
         ensure!(!reader.has_ended(), "the workload has ended");
-        let sight = node.see()?;
+        let available = node.available()?;
         if refreshed.elapsed() >= Duration::from_millis(200) {
             refreshed = Instant::now();
             node.refresh()?;
             outcome.really = outcome.really.min(node.really_available()?);
         }
-        outcome.lowest = outcome.lowest.min(sight.available);
-        if sight.available < margin && crossed_margin.is_none() {
+        outcome.lowest = outcome.lowest.min(available);
+        if available < margin && crossed_margin.is_none() {
             crossed_margin = Some(SystemTime::now());
         }
         if started.elapsed() >= next_look {
             next_look += KUBELET;
             outcome.looks += 1;
-            outcome.crossed += usize::from(sight.available < threshold);
-            outcome.lowest_seen = outcome.lowest_seen.min(sight.available);
+            outcome.crossed += usize::from(available < threshold);
+            outcome.lowest_seen = outcome.lowest_seen.min(available);
         }
         if warm.is_none() && started.elapsed() >= WARM_UP {
             warm = Some((Instant::now(), reader.count(), hot.count()));

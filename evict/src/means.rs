@@ -39,15 +39,25 @@ struct Way {
     name: &'static str,
     means: CacheMeans,
     step: u64,
+    /// Between two acts.
+    pause: Duration,
 }
 
+const PAUSE: Duration = Duration::from_millis(20);
+
 const WAYS: &[Way] = &[
-    Way { name: "lru_gen: new generations", means: CacheMeans::Age, step: 0 },
-    Way { name: "DAMON lru_deprio", means: CacheMeans::Deprioritise, step: 32 << 20 },
-    Way { name: "memory.reclaim, steps of 1 MiB", means: CacheMeans::Reclaim, step: 1 << 20 },
-    Way { name: "memory.reclaim, steps of 8 MiB", means: CacheMeans::Reclaim, step: 8 << 20 },
-    Way { name: "memory.reclaim, steps of 32 MiB", means: CacheMeans::Reclaim, step: 32 << 20 },
-    Way { name: "memory.force_empty", means: CacheMeans::ForceEmpty, step: 0 },
+    Way { name: "lru_gen: new generations", means: CacheMeans::Age, step: 0, pause: Duration::ZERO },
+    Way { name: "DAMON lru_deprio", means: CacheMeans::Deprioritise, step: 32 << 20, pause: Duration::ZERO },
+    Way { name: "memory.reclaim, 1 MiB every 20 ms", means: CacheMeans::Reclaim, step: 1 << 20, pause: PAUSE },
+    Way { name: "memory.reclaim, 4 MiB every 20 ms", means: CacheMeans::Reclaim, step: 4 << 20, pause: PAUSE },
+    Way { name: "memory.reclaim, 4 MiB at a time", means: CacheMeans::Reclaim, step: 4 << 20, pause: Duration::ZERO },
+    Way {
+        name: "memory.reclaim, 32 MiB at a time, as the keeper asks",
+        means: CacheMeans::Reclaim,
+        step: 32 << 20,
+        pause: Duration::ZERO,
+    },
+    Way { name: "memory.force_empty", means: CacheMeans::ForceEmpty, step: 0, pause: Duration::ZERO },
 ];
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -101,6 +111,7 @@ fn measure(options: &Options, way: Way) -> Result<Option<String>> {
             break;
         }
         acts += 1;
+        thread::sleep(way.pause);
         let after = State::read(&cgroup)?;
         idle = if after.working_set + (256 << 10) < now.working_set { 0 } else { idle + 1 };
         now = after;

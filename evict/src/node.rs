@@ -19,14 +19,6 @@ pub(crate) struct Node {
     files: PathBuf,
 }
 
-/// What the kubelet reads.
-#[derive(Clone, Copy)]
-pub(crate) struct Sight {
-    pub(crate) available: u64,
-    pub(crate) working_set: u64,
-    pub(crate) usage: u64,
-}
-
 impl Node {
     /// A node; on v1 one of so many MiB.
     pub(crate) fn new(mib: u64) -> Result<Self> {
@@ -85,11 +77,6 @@ impl Node {
         self.capacity
     }
 
-    /// Where workloads' files are, on a disk.
-    pub(crate) fn files(&self) -> &Path {
-        &self.files
-    }
-
     /// The flags by which the agent reads this node.
     pub(crate) fn agent_roots(&self) -> Vec<String> {
         let Some(roots) = &self.roots else { return Vec::new() };
@@ -97,9 +84,9 @@ impl Node {
         vec!["--proc".to_owned(), path("proc"), "--sys".to_owned(), path("sys")]
     }
 
-    /// What the kubelet sees, by its own formulas (see docs/eviction.md): of v1 the usage of the root cgroup, of v2 its
+    /// What is available to the kubelet, by its own formulas (see docs/eviction.md): of v1 the usage of the root cgroup, of v2 its
     /// `anon` and `file`, less the inactive page cache.
-    pub(crate) fn see(&self) -> Result<Sight> {
+    pub(crate) fn available(&self) -> Result<u64> {
         let stat = fs::read_to_string(self.root_cgroup.join("memory.stat"))?;
         let (usage, inactive) = match self.lab.version() {
             Version::V1 => {
@@ -107,8 +94,7 @@ impl Node {
             }
             Version::V2 => (key(&stat, "anon ")? + key(&stat, "file ")?, key(&stat, "inactive_file ")?),
         };
-        let working_set = usage.saturating_sub(inactive);
-        Ok(Sight { available: self.capacity.saturating_sub(working_set), working_set, usage })
+        Ok(self.capacity.saturating_sub(usage.saturating_sub(inactive)))
     }
 
     /// What can really be had.

@@ -10,11 +10,13 @@
 mod cgroup;
 mod files;
 mod kernel_log;
+mod kubernetes;
 mod program;
 
 pub use cgroup::{cgroup_path, memory_hierarchy, owner};
-pub use files::{amounts, memory_files, node_memory, process};
+pub use files::{amounts, lru_generations, memory_files, node_memory, process};
 pub use kernel_log::{kmsg_record, oom_kills, oom_log};
+pub use kubernetes::kubernetes;
 pub use program::program;
 
 /// A target's name, which is that of its seeds and its bin, and the target.
@@ -25,6 +27,8 @@ pub const TARGETS: &[Target] = &[
     ("amounts", amounts),
     ("cgroup_path", cgroup_path),
     ("kmsg_record", kmsg_record),
+    ("kubernetes", kubernetes),
+    ("lru_generations", lru_generations),
     ("memory_files", memory_files),
     ("memory_hierarchy", memory_hierarchy),
     ("node_memory", node_memory),

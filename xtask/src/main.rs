@@ -9,6 +9,7 @@ mod calibrate;
 mod capture;
 mod containers;
 mod debian;
+mod evict;
 mod process;
 mod static_build;
 mod test;
@@ -36,6 +37,8 @@ enum Chore {
     Bench(bench::Options),
     /// Fill memory until the kernel kills, and compare with what was said to be available
     Calibrate(calibrate::Options),
+    /// Try the eviction forecast and the cache keeper on real memory
+    Evict(evict::Options),
     /// Write a fixture: the memory files of cgroups, as a tree of plain files
     Capture(capture::Options),
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Chore::Vm(options) => vm::kernel_tests::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Calibrate(options) => calibrate::run(&options),
+        Chore::Evict(options) => evict::run(&options),
         Chore::Capture(options) => capture::run(&options),
     };
     match result {

@@ -70,6 +70,8 @@ const NOTHING: Bytes = Bytes::from_kib(256);
 /// Parts by which the range is wider on both sides than the slopes alone would have it, and one reading more: the pace
 /// of a program changes.
 const PACE: f64 = 0.15;
+/// The same where the pace itself changes steadily.
+const BENT: f64 = 0.75;
 
 impl Falling {
     /// Takes a reading. `now` is any clock that doesn't go back; a reading of the same moment replaces the last.
@@ -130,11 +132,18 @@ impl Falling {
             Pace::New => short,
             Pace::Stopped => return Forecast::None,
         };
-        // What flattens may never get there.
-        if slope.best >= 0.0 || judge_reach(&all).is_some_and(|reach| reach < distance) {
+        if slope.best >= 0.0 {
             return Forecast::None;
         }
-        self.tell(distance, slope)
+        match Curve::of(&all).map(|curve| curve.time(distance)) {
+            Some(None) => Forecast::None,
+            Some(Some(seconds)) => {
+                let best = distance / seconds.max(f64::MIN_POSITIVE);
+                let slope = Slope { best: -best, steepest: -best / BENT, shallowest: -best * BENT };
+                self.tell(distance, slope)
+            }
+            None => self.tell(distance, slope),
+        }
     }
 
     fn tell(&self, distance: f64, slope: Slope) -> Forecast {
@@ -188,17 +197,45 @@ fn judge_pace(all: &[Reading], short: &Slope) -> Pace {
     if usual { Pace::Usual } else { Pace::New }
 }
 
-/// How much further a fall goes whose pace sinks by the same part again and again, in bytes. `None` where the second half
-/// of the readings does not fall clearly slower than the first.
-fn judge_reach(readings: &[Reading]) -> Option<f64> {
-    let (first, second) = readings.split_at_checked(readings.len() / 2)?;
-    let (early, late) = (slope(first)?, slope(second)?);
-    let ratio = late.best / early.best;
-    if !(early.best < 0.0 && late.best < 0.0 && ratio < 0.85 && late.steepest > early.shallowest) {
-        return None;
+/// A fall whose pace grows or sinks by the same part again and again.
+struct Curve {
+    /// Bytes a second at the last reading; positive.
+    pace: f64,
+    /// The part by which it changes in a second: above 0 it goes faster and faster.
+    growth: f64,
+}
+
+impl Curve {
+    /// Readings in each of the four quarters that are compared, at least.
+    const QUARTER: usize = 5;
+
+    /// `None` where the pace of the quarters does not change steadily: after a step it is a new one, no curve.
+    fn of(readings: &[Reading]) -> Option<Curve> {
+        let size = readings.len() / 4;
+        if size < Self::QUARTER {
+            return None;
+        }
+        let from = readings.len() - 4 * size;
+        let quarters: Vec<&[Reading]> = readings.get(from..)?.chunks(size).collect();
+        let paces =
+            quarters.iter().map(|quarter| slope(quarter).map(|slope| -slope.best)).collect::<Option<Vec<_>>>()?;
+        let ratios: Vec<f64> = paces.iter().zip(paces.iter().skip(1)).map(|(before, after)| after / before).collect();
+        let all = |least: f64, most: f64| ratios.iter().all(|ratio| (least..=most).contains(ratio));
+        if paces.iter().any(|pace| *pace <= 0.0) || !(all(1.05, 2.5) || all(0.3, 0.95)) {
+            return None;
+        }
+        let (first, last) = paces.first().zip(paces.last())?;
+        let ratio = (last / first).powf(1.0 / ratios.len() as f64);
+        let ends = quarters.last().and_then(|quarter| quarter.first().zip(quarter.last()));
+        let seconds = ends.map(|((begin, _), (end, _))| end.saturating_sub(*begin).as_secs_f64())? * size as f64
+            / size.saturating_sub(1).max(1) as f64;
+        // At the end of the last quarter the pace is half a step further than in its middle.
+        Some(Curve { pace: last * ratio.sqrt(), growth: ratio.ln() / seconds })
     }
-    let ends = second.first().zip(second.last());
-    let half = ends.map(|((begin, _), (end, _))| end.saturating_sub(*begin).as_secs_f64())?;
-    // The pace after the second half is less than in it, by half a step: the root of the ratio.
-    Some(-late.best * half * ratio.sqrt() / (1.0 - ratio))
+
+    /// Seconds until it has fallen so far. `None` where it flattens before.
+    fn time(&self, distance: f64) -> Option<f64> {
+        let grown = 1.0 + self.growth * distance / self.pace;
+        (grown > 0.0).then(|| grown.ln() / self.growth)
+    }
 }

@@ -10,6 +10,7 @@ mod generations;
 mod reclaim;
 
 use std::os::fd::OwnedFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use reprieve_readings::{Bytes, CacheMeans, CgroupMemory, CgroupPath, CgroupVersion, MemoryFile};
@@ -92,6 +93,11 @@ impl CacheActor {
     /// The largest amount that one act asks for: more would hold locks for long.
     pub const LARGEST_BATCH: Bytes = Bytes::from_mib(32);
 
+    /// One write to `memory.reclaim` asks for no more than this.
+    const STEP: Bytes = Bytes::from_mib(4);
+    /// Between two of them.
+    const PAUSE: Duration = Duration::from_millis(20);
+
     /// Looks for what is there. `has_swap` says whether anonymous memory could be swapped out.
     pub fn new(roots: &Roots, version: CgroupVersion, has_swap: bool) -> Self {
         CacheActor {
@@ -126,7 +132,7 @@ impl CacheActor {
         self.damon.state()
     }
 
-    /// Does it: at most [`Self::LARGEST_BATCH`], except for those means that know no amount. Anonymous memory is left
+    /// Does it: `memory.reclaim` until the working set is smaller by `amount`, for at most [`Self::LARGEST_BATCH`]. Anonymous memory is left
     /// alone, unless `with_anonymous`.
     ///
     /// # Errors
@@ -138,7 +144,7 @@ impl CacheActor {
         amount: Bytes,
         with_anonymous: bool,
     ) -> Result<CacheOutcome, CacheError> {
-        let asked = amount.min(Self::LARGEST_BATCH);
+        let asked = if means == CacheMeans::Reclaim { amount.min(Self::LARGEST_BATCH) } else { amount };
         let before = self.read(target)?;
         let started = Instant::now();
         let fell_short = match means {
@@ -149,7 +155,7 @@ impl CacheActor {
                 if !swappiness && self.has_swap && !with_anonymous {
                     return Err(CacheError::WouldSwap(means));
                 }
-                reclaim::reclaim(target, asked, swappiness && !with_anonymous)?
+                self.reclaim_in_steps(target, &before, asked, swappiness && !with_anonymous)?
             }
             CacheMeans::ForceEmpty => {
                 if self.has_swap && !with_anonymous && !reclaim::never_swaps(target) {
@@ -170,6 +176,30 @@ impl CacheActor {
             took,
             fell_short,
         })
+    }
+
+    /// Asks for a little at a time, with pauses in which what is in use is used again and so kept, until the working set
+    /// is so much smaller: a kernel with two lists then moves three times as much to the inactive list as it frees.
+    fn reclaim_in_steps(
+        &mut self,
+        target: &CacheTarget,
+        before: &CgroupMemory,
+        amount: Bytes,
+        without_swap: bool,
+    ) -> Result<bool, CacheError> {
+        let mut left = amount;
+        let mut fell_short = false;
+        while left > Bytes::ZERO {
+            let step = left.min(Self::STEP);
+            fell_short |= reclaim::reclaim(target, step, without_swap)?;
+            left = left.saturating_sub(step);
+            let (then, now) = (before.working_set(), self.read(target)?.working_set());
+            if then.zip(now).is_some_and(|(then, now)| then.saturating_sub(now) >= amount) {
+                break;
+            }
+            thread::sleep(Self::PAUSE);
+        }
+        Ok(fell_short)
     }
 
     fn swappiness(&mut self, target: &CacheTarget) -> Result<bool, CacheError> {

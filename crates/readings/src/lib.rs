@@ -13,6 +13,7 @@ mod hierarchy;
 mod kernel_log;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
+mod lru_generations;
 mod memory_events;
 mod memory_stat;
 mod mountinfo;
@@ -39,6 +40,7 @@ pub use kubernetes::{
     DocumentError, EvictionAmount, EvictionConfiguration, PodList, PodSpec, parse_eviction_entries,
     parse_kubelet_configuration, parse_pod_list,
 };
+pub use lru_generations::{NewestGeneration, parse_iomem_ram, parse_newest_generations};
 pub use memory_events::{MemoryEvents, OomControl};
 pub use memory_stat::MemoryStat;
 pub use mountinfo::Mount;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use reprieve_readings::{Bytes, CacheMeans, CgroupPath};
+use reprieve_readings::{Bytes, CacheMeans, CgroupPath, parse_iomem_ram};
 
 use super::CacheError;
 use crate::roots::Roots;
@@ -91,8 +91,7 @@ impl Damon {
 
     /// All of the machine's memory.
     fn set_regions(&self, context: &Path) -> io::Result<()> {
-        let iomem = fs::read_to_string(&self.iomem)?;
-        let ranges = memory_ranges(&iomem);
+        let ranges = parse_iomem_ram(&fs::read(&self.iomem)?);
         if ranges.is_empty() {
             return Err(io::Error::other("/proc/iomem shows no addresses"));
         }
@@ -135,28 +134,4 @@ fn set(file: &Path, value: impl ToString) -> io::Result<()> {
 
 fn set_bytes(file: &Path, value: &[u8]) -> io::Result<()> {
     fs::write(file, value).map_err(|error| io::Error::other(format!("{}: {error}", file.display())))
-}
-
-/// The ranges of `System RAM` at the top level of `/proc/iomem`. Without privileges all addresses are zero.
-fn memory_ranges(iomem: &str) -> Vec<(u64, u64)> {
-    let range = |line: &str| {
-        let (range, _) = line.split_once(" : System RAM").filter(|_| !line.starts_with(' '))?;
-        let (start, last) = range.split_once('-')?;
-        let (start, last) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(last.trim(), 16).ok()?);
-        (last > start).then_some((start, last.saturating_add(1)))
-    };
-    iomem.lines().filter_map(range).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_is_found_in_iomem() {
-        let iomem = "00000000-00000fff : Reserved\n00001000-0009fbff : System RAM\n  00002000-00003000 : System RAM\n\
-                     00100000-7ffdcfff : System RAM\n  01000000-01e02557 : Kernel code\n";
-        assert_eq!(memory_ranges(iomem), [(0x1000, 0x9fc00), (0x10_0000, 0x7ffd_d000)]);
-        assert_eq!(memory_ranges("00000000-00000000 : System RAM\nnonsense\n-:\n"), []);
-    }
 }
