@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::node::Node;
+use crate::node::{Folder, Node, forget};
 use crate::worker::Worker;
 
 /// Arguments of `keep`.
@@ -27,10 +27,10 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 600)]
     seconds: u64,
     /// How long without it, in seconds
-    #[arg(long, default_value_t = 180)]
+    #[arg(long, default_value_t = 120)]
     seconds_without: u64,
     /// Files that the workload reads, each twice, one after the other
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 160)]
     files: u64,
     /// The size of each, in MiB
     #[arg(long, default_value_t = 64)]
@@ -38,6 +38,9 @@ pub(crate) struct Options {
     /// Whether the workload maps its files instead of reading them
     #[arg(long)]
     mmap: bool,
+    /// MiB a second that the workload reads at most; 0 for as fast as it can
+    #[arg(long, default_value_t = 0)]
+    rate: u64,
     /// The threshold, in percent of the node's memory
     #[arg(long, default_value_t = 40)]
     threshold: u64,
@@ -53,9 +56,14 @@ const SAMPLE: Duration = Duration::from_millis(20);
 const WARM_UP: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let far = run_one(options, Mode::Far, Duration::from_secs(60))?;
-    let without = run_one(options, Mode::Without, Duration::from_secs(options.seconds_without))?;
-    let with = run_one(options, Mode::With, Duration::from_secs(options.seconds))?;
+    let folder = Folder::new()?;
+    let files = (0..options.files)
+        .map(|number| folder.cold_file(&format!("file{number}"), options.file_mib << 20))
+        .collect::<Result<Vec<_>>>()?;
+    let files = Files { stream: files, hot: folder.cold_file("hot", 48 << 20)? };
+    let far = run_one(options, &files, Mode::Far, Duration::from_secs(30))?;
+    let without = run_one(options, &files, Mode::Without, Duration::from_secs(options.seconds_without))?;
+    let with = run_one(options, &files, Mode::With, Duration::from_secs(options.seconds))?;
     let kept = with.rate / without.rate * 100.0;
     crate::print(&format!("throughput with the keeper: {kept:.0} % of without"))?;
     ensure!(far.acts == 0, "the keeper acted {} times far from the threshold", far.acts);
@@ -65,6 +73,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let reaction = with.reaction.context("the keeper never acted")?;
     ensure!(reaction < Duration::from_secs(1), "the first bytes were freed after {reaction:?}");
     Ok(())
+}
+
+/// What the workload reads.
+struct Files {
+    stream: Vec<PathBuf>,
+    hot: PathBuf,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -84,10 +98,13 @@ struct Outcome {
     rate: f64,
     hot_rate: f64,
     acts: usize,
+    /// From the margin's crossing to the first effect.
     reaction: Option<Duration>,
+    /// From the margin's crossing to the first act's end.
+    logged: Option<Duration>,
 }
 
-fn run_one(options: &Options, mode: Mode, length: Duration) -> Result<Outcome> {
+fn run_one(options: &Options, files: &Files, mode: Mode, length: Duration) -> Result<Outcome> {
     let node = Node::new(options.node_mib)?;
     let percent = |share: u64| node.capacity() / 100 * share;
     let (threshold, margin) = match mode {
@@ -97,21 +114,19 @@ fn run_one(options: &Options, mode: Mode, length: Duration) -> Result<Outcome> {
     let uid = "5bdc3be0-7759-43c7-9f22-d581fc6b5750";
     let reader = node.lab.cgroup(&format!("kubepods/besteffort/pod{uid}/{}", "a1".repeat(32)))?;
     let hot = node.lab.cgroup(&format!("kubepods/burstable/pod{}/{}", uid.replace('5', "6"), "b2".repeat(32)))?;
-    let count = if mode == Mode::Far { 4 } else { options.files };
-    let files = (0..count)
-        .map(|number| Ok(node.cold_file(&format!("file{number}"), options.file_mib << 20)?.display().to_string()))
-        .collect::<Result<Vec<_>>>()?;
-    let hot_file = node.cold_file("hot", 48 << 20)?.display().to_string();
+    let count = if mode == Mode::Far { 4 } else { files.stream.len() };
+    let stream: Vec<&PathBuf> = files.stream.iter().take(count).collect();
+    stream.iter().copied().chain([&files.hot]).try_for_each(|path| forget(path))?;
     let agent = match mode {
         Mode::Without => None,
         Mode::Far | Mode::With => Some(Agent::start(options, &node, threshold, margin)?),
     };
     thread::sleep(Duration::from_secs(2));
     let _anon = Worker::start(&hot, &["hold".to_owned(), "48".to_owned()])?;
-    let hot = Worker::start(&hot, &["hot".to_owned(), hot_file])?;
-    let mut arguments = vec!["read-twice".to_owned()];
+    let hot = Worker::start(&hot, &["hot".to_owned(), files.hot.display().to_string()])?;
+    let mut arguments = vec!["read-twice".to_owned(), "--rate".to_owned(), options.rate.to_string()];
     arguments.extend(options.mmap.then(|| "--mmap".to_owned()));
-    arguments.extend(files);
+    arguments.extend(stream.iter().map(|path| path.display().to_string()));
     let mut reader = Worker::start(&reader, &arguments)?;
     let outcome = watch(&node, threshold, margin, length, &mut reader, &hot, agent.as_ref())?;
     report(mode, &node, threshold, margin, &outcome, agent.as_ref())?;
@@ -139,8 +154,10 @@ fn watch(
         hot_rate: 0.0,
         acts: 0,
         reaction: None,
+        logged: None,
     };
     let mut crossed_margin: Option<SystemTime> = None;
+    let mut least = u64::MAX;
     let mut warm: Option<(Instant, f64, f64)> = None;
     let mut refreshed = Instant::now();
     while started.elapsed() < length {
@@ -155,6 +172,11 @@ fn watch(
         outcome.lowest = outcome.lowest.min(available);
         if available < margin && crossed_margin.is_none() {
             crossed_margin = Some(SystemTime::now());
+        }
+        // By itself this workload only adds to what counts as used.
+        least = if crossed_margin.is_some() { least.min(available) } else { u64::MAX };
+        if outcome.reaction.is_none() && least < u64::MAX && available >= least + (1 << 20) {
+            outcome.reaction = crossed_margin.and_then(|crossed| crossed.elapsed().ok());
         }
         if started.elapsed() >= next_look {
             next_look += KUBELET;
@@ -174,7 +196,7 @@ fn watch(
     if let Some(agent) = agent {
         let acts = agent.acts();
         outcome.acts = acts.len();
-        outcome.reaction = crossed_margin
+        outcome.logged = crossed_margin
             .and_then(|crossed| acts.first().map(|first| first.duration_since(crossed).unwrap_or_default()));
     }
     Ok(outcome)
@@ -197,7 +219,7 @@ fn report(
     crate::print(&format!(
         "{name}: node {} MiB, threshold {} MiB, margin {} MiB; the kubelet looked {} times and saw the threshold crossed {} \
          times; lowest available that it saw {} MiB, at any time {} MiB; really available at least {} MiB; read {:.0} MiB/s, \
-         hot file {:.0} MiB/s; {} acts logged, first {:?} after the margin was crossed",
+         hot file {:.0} MiB/s; {} acts, the first effect {:?} and the first act's end {:?} after the margin was crossed",
         mib(node.capacity()),
         mib(threshold),
         mib(margin),
@@ -209,10 +231,12 @@ fn report(
         outcome.rate / f64::from(1 << 20),
         outcome.hot_rate / f64::from(1 << 20),
         outcome.acts,
-        outcome.reaction
+        outcome.reaction,
+        outcome.logged
     ))?;
     if let Some(agent) = agent {
-        agent.lines().iter().filter(|line| !line.contains("kept cache")).for_each(|line| crate::progress(line));
+        let others = |line: &&String| !line.contains("kept cache") && !line.contains("OOM kill");
+        agent.lines().iter().filter(others).for_each(|line| crate::progress(line));
         agent.lines().iter().filter(|line| line.contains("kept cache")).take(5).for_each(|line| crate::progress(line));
     }
     Ok(())

@@ -4,6 +4,7 @@
 //! A container has read one large file twice and rests, beside a small file that it goes on reading.
 
 use std::fs;
+use std::io::IoSliceMut;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,8 +14,9 @@ use clap::Args;
 use reprieve_lab::Version;
 use reprieve_linux::{CacheActor, Roots};
 use reprieve_readings::{Bytes, CacheMeans, CgroupPath, CgroupVersion};
+use rustix::io::ReadWriteFlags;
 
-use crate::node::{Node, key};
+use crate::node::{Folder, Node, key};
 use crate::record::open_tree;
 use crate::work::read;
 use crate::worker::Worker;
@@ -73,8 +75,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn measure(options: &Options, way: Way) -> Result<Option<String>> {
     let node = Node::new(4 * options.mib)?;
     let cgroup = node.lab.cgroup("app")?;
-    let large = node.cold_file("large", options.mib << 20)?;
-    let hot = node.cold_file("hot", 16 << 20)?;
+    let folder = Folder::new()?;
+    let large = folder.cold_file("large", options.mib << 20)?;
+    let hot = folder.cold_file("hot", 16 << 20)?;
     let path = |path: &PathBuf| path.display().to_string();
     let mut arguments = vec!["read-twice".to_owned()];
     arguments.extend(options.mmap.then(|| "--mmap".to_owned()));
@@ -99,6 +102,8 @@ fn measure(options: &Options, way: Way) -> Result<Option<String>> {
     if !actor.means(&target).contains(&way.means) {
         return Ok(None);
     }
+    let hot_usual = rate_of(&hot)?;
+    let hot_before = hot.count();
     let (half, mut acts) = (before.working_set / 2, 0);
     let started = Instant::now();
     let mut now = before;
@@ -117,31 +122,52 @@ fn measure(options: &Options, way: Way) -> Result<Option<String>> {
         now = after;
     }
     let took = started.elapsed();
-    let hot_before = hot.count();
-    thread::sleep(Duration::from_secs(1));
-    let hot_rate = (hot.count() - hot_before) / f64::from(1 << 20);
+    // Two seconds from the begin of the acts on, or as long as they took.
+    thread::sleep(Duration::from_secs(2).saturating_sub(started.elapsed()));
+    let hot_rate = (hot.count() - hot_before) / started.elapsed().as_secs_f64();
     let refaults = State::read(&cgroup)?.refaults.saturating_sub(before.refaults);
-    let speed = reread(&large)?;
-    let memory_speed = reread(&large)?;
+    let resident = resident(&large)?;
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let removed = before.working_set.saturating_sub(now.working_set);
     let freed = before.usage.saturating_sub(now.usage);
     Ok(Some(format!(
-        "| {} | {} | {:.0} MiB | {:.0} MiB | {acts} | {:.0} ms | {:.0} MiB/s | {:.0} % | {refaults} |",
+        "| {} | {} | {} | {:.0} MiB | {:.0} MiB | {acts} | {:.0} ms | {:.0} % | {:.0} % | {refaults} |",
         options.label,
+        if options.mmap { "mapped" } else { "read" },
         way.name,
         mib(removed),
         mib(freed),
         took.as_secs_f64() * 1000.0,
-        hot_rate,
-        speed / memory_speed * 100.0,
+        resident * 100.0,
+        hot_rate / hot_usual * 100.0,
     )))
+}
+
+/// The hot file's usual rate, over two seconds.
+fn rate_of(hot: &Worker) -> Result<f64> {
+    let (count, started) = (hot.count(), Instant::now());
+    thread::sleep(Duration::from_secs(2));
+    Ok((hot.count() - count) / started.elapsed().as_secs_f64())
+}
+
+/// The part of a file's pages that are in memory: those that can be read without waiting.
+fn resident(path: &PathBuf) -> Result<f64> {
+    let file = fs::File::open(path)?;
+    let pages = file.metadata()?.len() / 4096;
+    let mut found = 0;
+    let mut byte = [0_u8; 1];
+    for page in 0..pages {
+        let mut buffers = [IoSliceMut::new(&mut byte)];
+        let read = rustix::io::preadv2(&file, &mut buffers, page * 4096, ReadWriteFlags::NOWAIT);
+        found += u64::from(read.is_ok_and(|read| read > 0));
+    }
+    Ok(found as f64 / pages as f64)
 }
 
 /// The speed of a file that is not in memory, to compare with.
 fn cold(options: &Options) -> Result<()> {
-    let node = Node::new(4 * options.mib)?;
-    let large = node.cold_file("large", options.mib << 20)?;
+    let folder = Folder::new()?;
+    let large = folder.cold_file("large", options.mib << 20)?;
     let (disk, memory) = (reread(&large)?, reread(&large)?);
     crate::progress(&format!(
         "{}: from the disk {:.0} MiB/s, from memory {:.0} MiB/s",

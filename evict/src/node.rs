@@ -5,6 +5,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 use reprieve_lab::{Lab, Version};
@@ -16,17 +17,58 @@ pub(crate) struct Node {
     roots: Option<PathBuf>,
     root_cgroup: PathBuf,
     capacity: u64,
-    files: PathBuf,
+    folder: Folder,
+}
+
+/// A folder on a disk, which goes when this is dropped.
+pub(crate) struct Folder(PathBuf);
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+impl Folder {
+    pub(crate) fn new() -> Result<Self> {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = Path::new("/var/tmp").join(format!("reprieve-evict-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
+        Ok(Folder(path))
+    }
+
+    /// A file none of which is in memory.
+    pub(crate) fn cold_file(&self, name: &str, bytes: u64) -> Result<PathBuf> {
+        use std::io::Write;
+        let path = self.0.join(name);
+        let mut file = fs::File::create(&path)?;
+        let block: Vec<u8> = (0..1_u32 << 20).map(|byte| (byte % 251) as u8).collect();
+        for _ in 0..bytes >> 20 {
+            file.write_all(&block)?;
+        }
+        file.sync_all()?;
+        forget(&path)?;
+        Ok(path)
+    }
+}
+
+/// Takes a file's pages out of memory.
+pub(crate) fn forget(path: &Path) -> Result<()> {
+    let file = fs::File::open(path)?;
+    Ok(rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?)
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            crate::progress(&format!("{} is left behind: {error}", self.0.display()));
+        }
+    }
 }
 
 impl Node {
     /// A node; on v1 one of so many MiB.
     pub(crate) fn new(mib: u64) -> Result<Self> {
         let lab = Lab::open("evict")?.context("it needs root and a memory cgroup hierarchy that it may write to")?;
-        let files = Path::new("/var/tmp").join(format!("reprieve-evict-{}", std::process::id()));
-        fs::create_dir_all(&files).with_context(|| files.display().to_string())?;
+        let folder = Folder::new()?;
         let mut node =
-            Node { roots: None, root_cgroup: PathBuf::from("/sys/fs/cgroup"), capacity: mib << 20, files, lab };
+            Node { roots: None, root_cgroup: PathBuf::from("/sys/fs/cgroup"), capacity: mib << 20, folder, lab };
         match node.lab.version() {
             Version::V2 => node.capacity = meminfo("MemTotal")?,
             Version::V1 => node.play_machine()?,
@@ -37,7 +79,7 @@ impl Node {
     fn play_machine(&mut self) -> Result<()> {
         self.root_cgroup = self.lab.directory().to_owned();
         self.lab.limit(&self.root_cgroup, self.capacity)?;
-        let roots = self.files.join("roots");
+        let roots = self.folder.0.join("roots");
         fs::create_dir_all(roots.join("proc/self"))?;
         fs::create_dir_all(roots.join("sys/fs/cgroup"))?;
         fs::create_dir_all(roots.join("sys/devices/system/cpu"))?;
@@ -107,29 +149,6 @@ impl Node {
                 let usage = number(&self.root_cgroup.join("memory.usage_in_bytes"))?;
                 Ok((self.capacity + cache).saturating_sub(usage))
             }
-        }
-    }
-
-    /// A file on disk none of which is in memory.
-    pub(crate) fn cold_file(&self, name: &str, bytes: u64) -> Result<PathBuf> {
-        use std::io::Write;
-        let path = self.files.join(name);
-        let mut file = fs::File::create(&path)?;
-        let block: Vec<u8> = (0..1_u32 << 20).map(|byte| (byte % 251) as u8).collect();
-        for _ in 0..bytes >> 20 {
-            file.write_all(&block)?;
-        }
-        file.sync_all()?;
-        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
-        Ok(path)
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // The cgroups go with the lab.
-        if let Err(error) = fs::remove_dir_all(&self.files) {
-            crate::progress(&format!("{} is left behind: {error}", self.files.display()));
         }
     }
 }

@@ -25,6 +25,9 @@ enum Work {
         /// Whether to map the files instead of reading them
         #[arg(long)]
         mmap: bool,
+        /// MiB a second at most; 0 for as fast as it can
+        #[arg(long, default_value_t = 0)]
+        rate: u64,
         files: Vec<PathBuf>,
     },
     /// Reads a file again and again, with a pause; says how many bytes it has read
@@ -41,7 +44,7 @@ enum Work {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     match &options.work {
-        Work::ReadTwice { mmap, files } => read_twice(files, *mmap),
+        Work::ReadTwice { mmap, rate, files } => read_twice(files, *mmap, *rate << 20),
         Work::Hot { pause_ms, file } => hot(file, Duration::from_millis(*pause_ms)),
         Work::Hold { mib } => {
             let held = take(*mib << 20);
@@ -60,10 +63,11 @@ fn say(number: u64) -> Result<()> {
     Ok(())
 }
 
-fn read_twice(files: &[PathBuf], mmap: bool) -> Result<()> {
+fn read_twice(files: &[PathBuf], mmap: bool, rate: u64) -> Result<()> {
     let mut buffer = vec![0; 1 << 20];
     let mut bytes = 0;
     let mut said = Instant::now();
+    let started = Instant::now();
     loop {
         for file in files {
             for _ in 0..2 {
@@ -71,6 +75,10 @@ fn read_twice(files: &[PathBuf], mmap: bool) -> Result<()> {
                 if said.elapsed() >= Duration::from_millis(100) {
                     said = Instant::now();
                     say(bytes)?;
+                }
+                if rate > 0 {
+                    let due = Duration::from_secs_f64(bytes as f64 / rate as f64);
+                    thread::sleep(due.saturating_sub(started.elapsed()));
                 }
             }
         }

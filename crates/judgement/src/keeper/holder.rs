@@ -151,7 +151,9 @@ impl HolderState {
             return Err(SparedReason::Protected);
         }
         let works = |means: &&CacheMeans| self.weak_until.get(place(**means)).is_none_or(|until| now >= *until);
-        match means.iter().find(works) {
+        // DAMON has to watch for a while before it knows what is cold.
+        let in_time = |means: &&CacheMeans| !(urgent && **means == CacheMeans::Deprioritise);
+        match means.iter().filter(works).find(in_time) {
             // All of it goes, below any protection: v1 has none.
             Some(CacheMeans::ForceEmpty) if !urgent && now.saturating_sub(self.still_since) < COLD => {
                 Err(SparedReason::MayBeUsed)
