@@ -1,7 +1,7 @@
 //! Evictions as the agent sees them: after each scan it judges what the kubelet would do, and the cache keeper decides.
 //!
-//! Between scans the keeper looks four times a second at what the kubelet sees of the node, which takes three small
-//! files: where that crosses a margin the next scan comes at once, so that the first bytes are freed within a second. Acts
+//! Between scans, unless it is far from any margin, the keeper looks four times a second at what the kubelet sees of the
+//! node, which takes three small files: where that crosses a margin the next scan comes at once, so that the first bytes are freed within a second. Acts
 //! are carried out by a thread of their own (`keeper_acts`), since one can block for as long as a disk takes to write.
 
 use std::collections::HashMap;
@@ -83,6 +83,7 @@ pub(crate) struct Keeper {
     log: keeper_log::KeeperLog,
     spared: usize,
     near: bool,
+    may_come_near: bool,
     looked_near: Option<Instant>,
 }
 
@@ -121,13 +122,14 @@ impl Keeper {
             log: keeper_log::KeeperLog::new(format),
             spared: 0,
             near: false,
+            may_come_near: false,
             looked_near: None,
         }
     }
 
     /// How long the loop may wait before the keeper looks again.
     pub(crate) fn patience(&self) -> Duration {
-        if self.options.keep_cache == KeepCache::Off { Duration::MAX } else { Self::LOOK }
+        if self.may_come_near { Self::LOOK } else { Duration::MAX }
     }
 
     /// Judges what a scan has read, and has the keeper act on it.
@@ -149,14 +151,22 @@ impl Keeper {
             self.forecasts.push(falling.forecast(state.at));
         }
         self.take_outcomes(node);
-        if self.options.keep_cache != KeepCache::Off && !self.is_busy() {
+        if self.options.keep_cache == KeepCache::Off {
+            return;
+        }
+        // A quarter of all memory is more than a disk fills with cache before the next scan.
+        self.may_come_near = self.evictions.thresholds.iter().any(|state| {
+            let within = self.keeper.margin(state).saturating_add(Bytes::new(state.observation.capacity.get() / 4));
+            !state.is_unreachable() && state.observation.available < within
+        });
+        if !self.is_busy() {
             self.decide(now, node);
         }
     }
 
     /// Looks at what the kubelet sees now. Whether a margin was crossed, so that a scan should come at once.
     pub(crate) fn wants_scan(&mut self, node: &mut Node) -> bool {
-        if self.options.keep_cache == KeepCache::Off || self.keeper.has_stopped() {
+        if !self.may_come_near || self.keeper.has_stopped() {
             return false;
         }
         self.take_outcomes(node);
@@ -178,7 +188,13 @@ impl Keeper {
     pub(crate) fn figures(&mut self, tree: &[CgroupFigures], node: &Node) -> EvictionFigures {
         let limits = self.limit_forecasts(tree, node);
         EvictionFigures {
-            evictions: self.evictions.clone(),
+            evictions: Evictions {
+                view: self.evictions.view,
+                thresholds: self.evictions.thresholds.clone(),
+                node_truth: self.evictions.node_truth,
+                pods_truth: self.evictions.pods_truth,
+                ..Evictions::default()
+            },
             forecasts: self.forecasts.clone(),
             limits,
             keeper: reprieve_report::KeeperFigures {

@@ -120,7 +120,7 @@ fn pods(report: &EvictionsReport<'_>) -> String {
         return "\nNo pods here.\n".to_owned();
     }
     let mut text = format!(
-        "\n{:>3} {:<36} {:>10} {:>11} {:>10}  {}\n",
+        "\n{:>3} {:<30} {:>10} {:>11} {:>10}  {}\n",
         "#", "EVICTED FIRST", "PRIORITY", "WORKING SET", "REQUEST", "CLASS"
     );
     for (number, ranked) in (1..).zip(pods.iter().take(SHOWN)) {
@@ -129,8 +129,8 @@ fn pods(report: &EvictionsReport<'_>) -> String {
         let request = if pod.request_is_guess() { "?".to_owned() } else { pod.assumed_request().to_string() };
         let _ = writeln!(
             text,
-            "{number:>3} {:<36} {:>10} {:>11} {request:>10}  {}",
-            fit(&name, 36),
+            "{number:>3} {:<30} {:>10} {:>11} {request:>10}  {}",
+            fit(&name, 30),
             pod.priority.map_or("?".to_owned(), |priority| priority.to_string()),
             pod.working_set.map_or("?".to_owned(), |set| set.to_string()),
             pod.qos.map_or("?", |qos| qos.as_str()),
