@@ -1,8 +1,9 @@
 //! Evictions as the agent sees them: after each scan it judges what the kubelet would do, and the cache keeper decides.
 //!
 //! Between scans, unless it is far from any margin, the keeper looks four times a second at what the kubelet sees of the
-//! node, which takes three small files: where that crosses a margin the next scan comes at once, so that the first bytes are freed within a second. Acts
-//! are carried out by a thread of their own (`keeper_acts`), since one can block for as long as a disk takes to write.
+//! node, which takes three small files: where that crosses a margin the next scan comes at once, so that the first bytes
+//! are freed within a second. Acts are carried out by a thread of their own (`keeper_acts`), since one can block for as
+//! long as a disk takes to write.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -136,13 +137,9 @@ impl Keeper {
     pub(crate) fn take_scan(&mut self, node: &mut Node, reading: &NodeReading) {
         self.meminfo = reading.meminfo.unwrap_or_default();
         self.read_pods(&mut node.problems);
-        self.kubepods = node.tree.iter().map(|cgroup| cgroup.id()).find(|id| {
-            let owner = node.known.get(*id).map(|known| &known.owner);
-            owner.is_some_and(|owner| {
-                owner.driver.is_some() && owner.qos.is_none() && owner.pod.is_none() && owner.container.is_none()
-            })
-        });
         self.evictions = self.judge(node);
+        self.kubepods =
+            self.evictions.kubepods.as_ref().and_then(|path| node.tree.find(path)).map(|cgroup| cgroup.id());
         let now = self.started.elapsed();
         self.falling.resize_with(self.evictions.thresholds.len(), Falling::default);
         self.forecasts.clear();

@@ -44,6 +44,8 @@ pub struct Evictions {
     pub view: KubeletView,
     /// Its thresholds, as they stand.
     pub thresholds: Vec<ThresholdState>,
+    /// The cgroup that holds all pods.
+    pub kubepods: Option<CgroupPath>,
     /// The truth beside its `memory.available`.
     pub node_truth: Option<NodeTruth>,
     /// The truth beside its `allocatableMemory.available`.
@@ -101,13 +103,18 @@ pub fn judge_evictions<'a>(
     let mut kubepods = None;
     for cgroup in cgroups {
         let above = cgroup.path.parent().and_then(|parent| bounds.get(&parent).copied()).unwrap_or_default();
-        let own = above.with(cgroup.memory, capacity);
+        let own = above.with(&cgroup, capacity);
         bounds.insert(cgroup.path, own);
+        if above.in_container {
+            // Whatever somebody made inside his container is his own affair, be it called a pod.
+            continue;
+        }
         if cgroup.path.is_root() {
             evictions.view.node = judge_node(cgroup.memory, rules.version, meminfo, rules.node_usage);
             evictions.node_truth = evictions.view.node.map(|seen| judge_truth(cgroup.memory, &seen, Some(meminfo)));
         } else if kubepods.is_none() && holds_all_pods(cgroup.owner) {
             kubepods = Some(*cgroup.memory);
+            evictions.kubepods = Some(cgroup.path.clone());
         } else if let Some(pod) = pod_of(&cgroup) {
             pods.push(pod_memory(&pod, cgroup.memory, specs.get(pod.uid.as_str()).copied()));
         }
@@ -138,16 +145,18 @@ pub fn judge_evictions<'a>(
 struct Bounds {
     limit: Option<Bytes>,
     reducible: Bytes,
+    in_container: bool,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Bounds { limit: None, reducible: Bytes::new(u64::MAX) }
+        Bounds { limit: None, reducible: Bytes::new(u64::MAX), in_container: false }
     }
 }
 
 impl Bounds {
-    fn with(self, memory: &CgroupMemory, capacity: Bytes) -> Bounds {
+    fn with(self, cgroup: &CgroupFacts<'_>, capacity: Bytes) -> Bounds {
+        let memory = cgroup.memory;
         let limit = memory.max.and_then(|max| max.below(capacity).bytes());
         let protection = [memory.low, memory.min].into_iter().flatten().map(|limit| match limit {
             Limit::Max => Bytes::new(u64::MAX),
@@ -155,7 +164,11 @@ impl Bounds {
         });
         let protection = protection.max().unwrap_or_default();
         let reducible = memory.usage.map_or(Bytes::new(u64::MAX), |usage| usage.saturating_sub(protection));
-        Bounds { limit: self.limit.into_iter().chain(limit).min(), reducible: self.reducible.min(reducible) }
+        Bounds {
+            limit: self.limit.into_iter().chain(limit).min(),
+            reducible: self.reducible.min(reducible),
+            in_container: self.in_container || cgroup.owner.container_root.as_ref() == Some(cgroup.path),
+        }
     }
 }
 
@@ -273,6 +286,10 @@ mod tests {
             (&format!("/kubepods/besteffort/pod{UID}"), memory(700, 650, None, Some(640))),
             (&container, memory(700, 650, None, None)),
             (&format!("{container}/init.scope"), memory(10, 5, None, None)),
+            // Not the node's pods: somebody's inside the container.
+            (&format!("{container}/kubepods"), memory(9, 5, Some(10), None)),
+            (&format!("{container}/kubepods/pod{UID}"), memory(9, 5, None, None)),
+            (&format!("{container}/kubepods/pod{UID}/{}", "cd".repeat(32)), memory(9, 5, None, None)),
             ("/kubepods.slice", memory(90, 10, None, None)),
             (&format!("/kubepods.slice/kubepods-besteffort.slice/{slice}"), memory(90, 10, None, None)),
             (&format!("/kubepods.slice/kubepods-besteffort.slice/{slice}/own"), memory(80, 10, None, None)),
@@ -289,7 +306,7 @@ mod tests {
             evictions.holders.iter().map(|holder| (holder.path.to_string(), holder.reducible.get() >> 20)).collect();
         assert_eq!(holders.first(), Some(&(container, 60)), "down to the pod's memory.low");
         assert!(holders.iter().any(|(path, _)| path == "/system.slice/log.service"));
-        assert!(!holders.iter().any(|(path, _)| path.ends_with("init.scope")), "it is part of the container");
+        assert!(!holders.iter().any(|(path, _)| path.starts_with(&format!("{}/", holders[0].0))), "parts of the container");
     }
 
     #[test]
