@@ -95,7 +95,8 @@ fn what_makes_no_sense_is_refused_in_one_line() {
         fs::write(&path, text).unwrap();
         path.display().to_string()
     };
-    for (name, text) in [("a", "kind: Pod\n"), ("b", "kind: [\n"), ("c", "\0\x1b[31m"), ("d", ""), ("e", "{\"kind\":")] {
+    for (name, text) in [("a", "kind: Pod\n"), ("b", "kind: [\n"), ("c", "\0\x1b[31m"), ("d", ""), ("e", "{\"kind\":")]
+    {
         assert!(refusal(&["--kubelet-config", &file(name, text)]).contains(&format!("/{name}: ")));
     }
     assert!(refusal(&["--kubelet-config", "/nonexistent"]).contains("/nonexistent: No such file"));
@@ -106,15 +107,24 @@ fn what_makes_no_sense_is_refused_in_one_line() {
 
 #[test]
 fn what_is_only_partly_wrong_is_noted() {
-    let output = evictions(&evicting(), &["--eviction-hard", "memory.available<150%", "--eviction-soft", "memory.available<1Gi"]);
+    let output = evictions(
+        &evicting(),
+        &["--eviction-hard", "memory.available<150%", "--eviction-soft", "memory.available<1Gi"],
+    );
     let screen = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0));
     let text = screen.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(text.contains("note: evictionHard: memory.available: expected an eviction threshold such as 100Mi or 5%"), "{text}");
+    assert!(
+        text.contains("note: evictionHard: memory.available: expected an eviction threshold such as 100Mi or 5%"),
+        "{text}"
+    );
     assert!(text.contains("note: evictionSoft: memory.available has no grace period, so it is left out"), "{text}");
     let above = evictions(&evicting(), &["--eviction-hard", "memory.available<64Gi"]);
     let text = String::from_utf8(above.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(text.contains("the threshold 64.0 GiB is not below all memory (23.5 GiB), so it can't be kept from"), "{text}");
+    assert!(
+        text.contains("the threshold 64.0 GiB is not below all memory (23.5 GiB), so it can't be kept from"),
+        "{text}"
+    );
 }
 
 /// A v2 machine of 8 GB with a container whose active cache fills most of it; the kubelet's threshold is near.
@@ -123,7 +133,8 @@ fn full_of_cache() -> Captured {
     let stat = "anon 1000000000\nfile 6500000000\nactive_file 6400000000\ninactive_file 100000000\nfile_dirty 0\n";
     let root = captured.cgroup(b"").unwrap();
     fs::write(root.join("memory.stat"), stat).unwrap();
-    let pod = "kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod11111111_2222_3333_4444_555555555555.slice";
+    let pod =
+        "kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod11111111_2222_3333_4444_555555555555.slice";
     let container = captured.sound_cgroup(format!("{pod}/cri-containerd-{}.scope", "a".repeat(64)).as_bytes()).unwrap();
     fs::write(container.join("memory.current"), "6500000000\n").unwrap();
     fs::write(container.join("memory.max"), "max\n").unwrap();
@@ -133,7 +144,8 @@ fn full_of_cache() -> Captured {
 }
 
 fn reclaim_file(captured: &Captured) -> PathBuf {
-    let pod = "kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod11111111_2222_3333_4444_555555555555.slice";
+    let pod =
+        "kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod11111111_2222_3333_4444_555555555555.slice";
     captured.sys().join("fs/cgroup").join(pod).join(format!("cri-containerd-{}.scope/memory.reclaim", "a".repeat(64)))
 }
 
@@ -143,7 +155,8 @@ fn a_dry_run_says_what_it_would_do_once_and_writes_nothing() {
     let agent = Agent::start(|command| {
         with_roots(command.args(["--interval", "50ms", "--eviction-hard", "memory.available<500Mi"]), &captured);
     });
-    let said = agent.wait_for_line(|line| line["message"].as_str().is_some_and(|text| text.starts_with("dry run: would take")));
+    let said = agent
+        .wait_for_line(|line| line["message"].as_str().is_some_and(|text| text.starts_with("dry run: would take")));
     let said = said.unwrap()["message"].as_str().unwrap().to_owned();
     assert!(said.contains("by memory.reclaim") && said.contains("--keep-cache on does it"), "{said}");
     std::thread::sleep(Duration::from_millis(500));
@@ -154,7 +167,10 @@ fn a_dry_run_says_what_it_would_do_once_and_writes_nothing() {
     assert_eq!(agent.sample("reprieve_keeper_near"), Some(1.0));
     let labels = "{signal=\"memory.available\",kind=\"hard\"}";
     assert_eq!(agent.sample(&format!("reprieve_kubelet_threshold_bytes{labels}")), Some(524_288_000.0));
-    assert_eq!(agent.sample(&format!("reprieve_kubelet_available_bytes{labels}")), Some(8_192_000_000.0 - 7_400_000_000.0));
+    assert_eq!(
+        agent.sample(&format!("reprieve_kubelet_available_bytes{labels}")),
+        Some(8_192_000_000.0 - 7_400_000_000.0)
+    );
     let error = 4_096_000_000.0 - 792_000_000.0;
     assert_eq!(agent.sample("reprieve_kubelet_error_bytes{signal=\"memory.available\"}"), Some(error));
     assert_eq!(fs::read(reclaim_file(&captured)).unwrap(), b"", "a dry run writes nothing");
@@ -184,7 +200,10 @@ fn an_agent_goes_on_with_a_configuration_that_makes_no_sense() {
     let path = folder.path().join("config.yaml");
     fs::write(&path, "kind: [\n").unwrap();
     let agent = Agent::start(|command| {
-        with_roots(command.args(["--interval", "50ms", "--pods", "/nonexistent", "--kubelet-config"]).arg(&path), &captured);
+        with_roots(
+            command.args(["--interval", "50ms", "--pods", "/nonexistent", "--kubelet-config"]).arg(&path),
+            &captured,
+        );
     });
     let labels = "{signal=\"memory.available\",kind=\"hard\"}";
     let threshold = format!("reprieve_kubelet_threshold_bytes{labels}");
@@ -195,7 +214,8 @@ fn an_agent_goes_on_with_a_configuration_that_makes_no_sense() {
 
 #[test]
 fn a_forecast_is_none_where_nothing_moves() {
-    let output = with_roots(reprieve().args(["forecast", "--window", "600ms", "--interval", "50ms"]), &evicting()).output();
+    let output =
+        with_roots(reprieve().args(["forecast", "--window", "600ms", "--interval", "50ms"]), &evicting()).output();
     let text = String::from_utf8(output.unwrap().stdout).unwrap();
     assert_eq!(text, "Nothing runs out: none of the kubelet's thresholds and no cgroup's limit is neared.\n");
     let mut all = reprieve();

@@ -223,7 +223,14 @@ fn cache_is_taken_out_of_the_working_set_and_no_limit_is_touched() {
     let Some(lab) = open_lab("cache") else { return };
     let cgroup = cgroup_with_cache(&lab);
     let limits = || -> Vec<String> {
-        let names = ["memory.max", "memory.high", "memory.low", "memory.min", "memory.limit_in_bytes", "memory.soft_limit_in_bytes"];
+        let names = [
+            "memory.max",
+            "memory.high",
+            "memory.low",
+            "memory.min",
+            "memory.limit_in_bytes",
+            "memory.soft_limit_in_bytes",
+        ];
         names.iter().filter_map(|name| fs::read_to_string(cgroup.join(name)).ok()).collect()
     };
     let limits_before = limits();

@@ -26,6 +26,9 @@ enum Experiment {
         /// How long with the keeper, in seconds
         #[arg(long, default_value_t = 600)]
         seconds: u64,
+        /// Rounds of short runs without and with it, to compare the throughput
+        #[arg(long, default_value_t = 3)]
+        rounds: u32,
     },
     /// Each means to take page cache out of a working set
     Means {
@@ -109,8 +112,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             println!("|---|---|---|---|---|---|---|---|---|---|");
             machines.all().iter().try_for_each(|machine| means(*machine))
         }
-        Experiment::Keep { machines, seconds } => {
-            machines.all().iter().try_for_each(|machine| keep(*machine, *seconds))
+        Experiment::Keep { machines, seconds, rounds } => {
+            machines.all().iter().try_for_each(|machine| keep(*machine, *seconds, *rounds))
         }
     }
 }
@@ -129,18 +132,19 @@ fn means(machine: Machine) -> Result<()> {
     }
 }
 
-fn keep(machine: Machine, seconds: u64) -> Result<()> {
+fn keep(machine: Machine, seconds: u64, rounds: u32) -> Result<()> {
     println!("{}:", machine.label());
-    let seconds = seconds.to_string();
+    let (seconds, rounds) = (seconds.to_string(), rounds.to_string());
     match machine.guest() {
         None => {
             ensure_root()?;
             let program = built("reprieve-cli", "reprieve")?.display().to_string();
-            here(&["keep", "--reprieve", &program, "--seconds", &seconds])
+            here(&["keep", "--reprieve", &program, "--seconds", &seconds, "--rounds", &rounds])
         }
         Some((kernel, generations)) => {
             // The guest's disk is small, and a file must not come again while it would count as missed.
-            let mut arguments = vec!["keep", "--seconds", &seconds, "--files", "44", "--rate", "60"];
+            let mut arguments = vec!["keep", "--seconds", &seconds, "--rounds", &rounds];
+            arguments.extend(["--files", "44", "--rate", "60"]);
             // With generations, cache that is only read does not count as active: what is mapped does.
             arguments.extend(generations.then_some("--mmap"));
             guest::run(kernel, generations, &[("keep", &arguments)])

@@ -306,7 +306,10 @@ mod tests {
             evictions.holders.iter().map(|holder| (holder.path.to_string(), holder.reducible.get() >> 20)).collect();
         assert_eq!(holders.first(), Some(&(container, 60)), "down to the pod's memory.low");
         assert!(holders.iter().any(|(path, _)| path == "/system.slice/log.service"));
-        assert!(!holders.iter().any(|(path, _)| path.starts_with(&format!("{}/", holders[0].0))), "parts of the container");
+        assert!(
+            !holders.iter().any(|(path, _)| path.starts_with(&format!("{}/", holders[0].0))),
+            "parts of the container"
+        );
     }
 
     #[test]

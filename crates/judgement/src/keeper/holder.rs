@@ -120,7 +120,10 @@ impl HolderState {
     pub(super) fn record(&mut self, now: Duration, order: &KeeperOrder, outcome: KeeperOutcome) {
         self.last_act = Some(now);
         self.freed = self.freed.saturating_add(outcome.freed);
-        let worked = outcome.working_set_removed >= Bytes::new(order.amount.get() / 8).max(Bytes::new(1));
+        // Before memory.reclaim comes to what counts, it may have to free what doesn't.
+        let on_the_way = if order.means == CacheMeans::Reclaim { outcome.freed } else { Bytes::ZERO };
+        let done = outcome.working_set_removed.saturating_add(on_the_way);
+        let worked = done >= Bytes::new(order.amount.get() / 8).max(Bytes::new(1));
         if (outcome.refused || !worked)
             && let Some(weak) = self.weak_until.get_mut(place(order.means))
         {
@@ -153,7 +156,10 @@ impl HolderState {
         let works = |means: &&CacheMeans| self.weak_until.get(place(**means)).is_none_or(|until| now >= *until);
         // DAMON has to watch for a while before it knows what is cold.
         let in_time = |means: &&CacheMeans| !(urgent && **means == CacheMeans::Deprioritise);
-        match means.iter().filter(works).find(in_time) {
+        let gentlest = means.iter().filter(works).find(in_time);
+        // In need, a slow means is better than none, and one that did little lately too.
+        let in_need = || means.iter().find(works).or(means.last()).filter(|_| urgent);
+        match gentlest.or_else(in_need) {
             // All of it goes, below any protection: v1 has none.
             Some(CacheMeans::ForceEmpty) if !urgent && now.saturating_sub(self.still_since) < COLD => {
                 Err(SparedReason::MayBeUsed)

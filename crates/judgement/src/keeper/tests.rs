@@ -175,6 +175,27 @@ fn a_means_that_does_not_work_gives_way_to_the_next() {
 }
 
 #[test]
+fn in_need_a_slow_or_weak_means_is_better_than_none() {
+    let nothing = KeeperOutcome { freed: Bytes::ZERO, working_set_removed: Bytes::ZERO, refused: false };
+    let tired = |means: &[CacheMeans], available| {
+        let mut keeper = keeper();
+        let near = node(available, vec![holder("", 1, 500)]);
+        let KeeperDecision::Near { orders, .. } =
+            keeper.decide(second(0), &near, Forecast::None, &[CacheMeans::Reclaim])
+        else {
+            panic!()
+        };
+        keeper.record(second(0), &orders[0], nothing);
+        keeper.decide(second(1), &near, Forecast::None, means)
+    };
+    let both = [CacheMeans::Deprioritise, CacheMeans::Reclaim];
+    let chosen = |decision: &KeeperDecision| orders(decision).first().map(|order| order.1);
+    assert_eq!(chosen(&tired(&both, 110)), Some(CacheMeans::Deprioritise));
+    assert_eq!(chosen(&tired(RECLAIM, 110)), Some(CacheMeans::Reclaim));
+    assert_eq!(spared(&tired(RECLAIM, 150)), [SparedReason::NoMeans], "there is time to wait");
+}
+
+#[test]
 fn v1_drops_a_whole_cache_only_if_cold_or_in_need() {
     let means = [CacheMeans::ForceEmpty];
     let run = |available, seconds: u64, grows: bool| {

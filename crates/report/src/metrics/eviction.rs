@@ -65,6 +65,8 @@ pub struct KeeperActs {
 
 type ThresholdGauge = (&'static str, &'static str, fn(&ThresholdState) -> Bytes);
 
+type ActsCounter = (&'static str, &'static str, fn(&KeeperActs) -> u64);
+
 const THRESHOLD_GAUGES: &[ThresholdGauge] = &[
     ("kubelet_threshold", "Below this the kubelet evicts pods", |state| state.at),
     ("kubelet_available", "Memory that the kubelet believes to be available", |state| state.observation.available),
@@ -128,7 +130,7 @@ fn encode_keeper(keeper: &KeeperFigures, encoder: &mut DescriptorEncoder) -> fmt
     encode_gauge(encoder, "keeper_near", help, u64::from(keeper.near))?;
     let help = "Cgroups whose cache the keeper leaves alone at the moment";
     encode_gauge(encoder, "keeper_spared_cgroups", help, keeper.spared as u64)?;
-    let families: [(&str, &str, fn(&KeeperActs) -> u64); 4] = [
+    let families: [ActsCounter; 4] = [
         ("keeper_acts", "What the cache keeper did, by the means", |acts| acts.count),
         ("keeper_asked_bytes", "Bytes that the cache keeper asked for", |acts| acts.asked.get()),
         ("keeper_freed_bytes", "Bytes that the cache keeper freed", |acts| acts.freed.get()),
