@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::IoSliceMut;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -151,7 +151,7 @@ fn rate_of(hot: &Worker) -> Result<f64> {
 }
 
 /// The part of a file's pages that are in memory: those that can be read without waiting.
-fn resident(path: &PathBuf) -> Result<f64> {
+fn resident(path: &Path) -> Result<f64> {
     let file = fs::File::open(path)?;
     let pages = file.metadata()?.len() / 4096;
     let mut found = 0;
@@ -179,7 +179,7 @@ fn cold(options: &Options) -> Result<()> {
 }
 
 /// Bytes a second.
-fn reread(file: &PathBuf) -> Result<f64> {
+fn reread(file: &Path) -> Result<f64> {
     let mut buffer = vec![0; 1 << 20];
     let started = Instant::now();
     let bytes = read(file, &mut buffer)?;
@@ -194,7 +194,7 @@ struct State {
 }
 
 impl State {
-    fn read(cgroup: &std::path::Path) -> Result<Self> {
+    fn read(cgroup: &Path) -> Result<Self> {
         let stat = fs::read_to_string(cgroup.join("memory.stat"))?;
         let v1 = cgroup.join("memory.usage_in_bytes");
         let (usage, prefix) = if v1.exists() {
