@@ -66,6 +66,13 @@ pub struct KeeperOutcome {
     pub refused: bool,
 }
 
+impl KeeperOutcome {
+    /// What it was good for.
+    fn gained(&self) -> Bytes {
+        self.freed.max(self.working_set_removed)
+    }
+}
+
 /// How things stand, and what to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum KeeperDecision {
@@ -171,7 +178,7 @@ impl CacheKeeper {
 
     /// Is told what came of an order.
     pub fn record(&mut self, now: Duration, order: &KeeperOrder, outcome: KeeperOutcome) {
-        self.thrashing.freed(now, outcome.freed);
+        self.thrashing.gained(now, outcome.gained());
         if let Some(holder) = self.holders.get_mut(&order.path) {
             holder.record(now, order, outcome);
         }

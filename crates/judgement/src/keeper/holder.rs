@@ -48,9 +48,11 @@ pub(super) struct HolderState {
     still_since: Duration,
     refaults: Option<u64>,
     used: bool,
-    /// What was freed and what of that came back, since it was last judged.
+    /// What was freed and what of that came back, since it was last judged; and what that was good for: the working set
+    /// can get much smaller than what was freed.
     freed: Bytes,
     came_back: Bytes,
+    gained: Bytes,
     last_act: Option<Duration>,
     back_off: Duration,
     spared_until: Duration,
@@ -80,6 +82,7 @@ impl HolderState {
             used: false,
             freed: Bytes::ZERO,
             came_back: Bytes::ZERO,
+            gained: Bytes::ZERO,
             last_act: None,
             back_off: Duration::ZERO,
             spared_until: Duration::ZERO,
@@ -102,17 +105,17 @@ impl HolderState {
         }
         let recent = self.last_act.is_some_and(|act| now.saturating_sub(act) <= SOON);
         if !recent {
-            (self.freed, self.came_back) = (Bytes::ZERO, Bytes::ZERO);
+            (self.freed, self.came_back, self.gained) = (Bytes::ZERO, Bytes::ZERO, Bytes::ZERO);
             return Bytes::ZERO;
         }
         // More than was freed did not come of it.
         let bytes = Bytes::new(pages.saturating_mul(page_size.get()));
         let came_back = bytes.min(self.freed.saturating_sub(self.came_back));
         self.came_back = self.came_back.saturating_add(came_back);
-        if self.came_back >= JITTER && self.came_back.get() >= self.freed.get() / 4 {
+        if self.came_back >= JITTER && self.came_back.get() >= self.gained.get() / 4 {
             self.back_off = (self.back_off * 2).clamp(SHORTEST_BACK_OFF, LONGEST_BACK_OFF);
             self.spared_until = now + self.back_off;
-            (self.freed, self.came_back) = (Bytes::ZERO, Bytes::ZERO);
+            (self.freed, self.came_back, self.gained) = (Bytes::ZERO, Bytes::ZERO, Bytes::ZERO);
         }
         came_back
     }
@@ -120,6 +123,7 @@ impl HolderState {
     pub(super) fn record(&mut self, now: Duration, order: &KeeperOrder, outcome: KeeperOutcome) {
         self.last_act = Some(now);
         self.freed = self.freed.saturating_add(outcome.freed);
+        self.gained = self.gained.saturating_add(outcome.gained());
         // Before memory.reclaim comes to what counts, it may have to free what doesn't.
         let on_the_way = if order.means == CacheMeans::Reclaim { outcome.freed } else { Bytes::ZERO };
         let done = outcome.working_set_removed.saturating_add(on_the_way);

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use reprieve_readings::Bytes;
 
-/// What was freed and what came back, lately.
+/// What was gained by freeing and what came back, lately.
 #[derive(Debug, Default)]
 pub(super) struct Thrashing {
-    freed: VecDeque<(Duration, Bytes)>,
+    gained: VecDeque<(Duration, Bytes)>,
     back: VecDeque<(Duration, Bytes)>,
     proved: bool,
 }
@@ -19,8 +19,8 @@ const WINDOW: Duration = Duration::from_secs(60);
 const FEWEST: Bytes = Bytes::from_mib(64);
 
 impl Thrashing {
-    pub(super) fn freed(&mut self, now: Duration, bytes: Bytes) {
-        self.freed.push_back((now, bytes));
+    pub(super) fn gained(&mut self, now: Duration, bytes: Bytes) {
+        self.gained.push_back((now, bytes));
         self.judge(now);
     }
 
@@ -37,14 +37,14 @@ impl Thrashing {
     }
 
     fn judge(&mut self, now: Duration) {
-        for events in [&mut self.freed, &mut self.back] {
+        for events in [&mut self.gained, &mut self.back] {
             while events.front().is_some_and(|(then, _)| now.saturating_sub(*then) > WINDOW) {
                 events.pop_front();
             }
         }
         let sum = |events: &VecDeque<(Duration, Bytes)>| events.iter().map(|(_, bytes)| *bytes).sum::<Bytes>();
-        let (freed, back) = (sum(&self.freed), sum(&self.back));
-        self.proved |= freed >= FEWEST && back.get() >= freed.get() / 2;
+        let (gained, back) = (sum(&self.gained), sum(&self.back));
+        self.proved |= gained >= FEWEST && back.get() >= gained.get() / 2;
     }
 }
 
@@ -54,9 +54,9 @@ mod tests {
 
     #[test]
     fn half_of_much_coming_back_within_a_minute_is_thrashing() {
-        let run = |freed, back, later| {
+        let run = |gained, back, later| {
             let mut thrashing = Thrashing::default();
-            thrashing.freed(Duration::ZERO, Bytes::from_mib(freed));
+            thrashing.gained(Duration::ZERO, Bytes::from_mib(gained));
             thrashing.came_back(Duration::from_secs(later), Bytes::from_mib(back));
             thrashing.is_proved()
         };
