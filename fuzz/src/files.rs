@@ -1,9 +1,9 @@
 //! The kernel's small files: of a cgroup, of the machine, of a process.
 
 use reprieve_readings::{
-    Bytes, CgroupMemory, CgroupVersion, Limit, Meminfo, MemoryFile, MemoryStat, ParseError, ProcessName, ProcessStat,
-    Signal, SignalSets, parse_cgroup_procs, parse_cpu_list, parse_is_namespace_init, parse_quantity, parse_resident,
-    parse_vmstat_oom_kill,
+    Bytes, CgroupMemory, CgroupPath, CgroupVersion, Limit, Meminfo, MemoryFile, MemoryStat, ParseError, ProcessName,
+    ProcessStat, Signal, SignalSets, parse_cgroup_procs, parse_cpu_list, parse_iomem_ram, parse_is_namespace_init,
+    parse_newest_generations, parse_quantity, parse_resident, parse_vmstat_oom_kill,
 };
 
 use crate::assert_harmless;
@@ -29,6 +29,13 @@ pub fn amounts(input: &[u8]) {
         assert_eq!(Bytes::parse(bytes.get().to_string().as_bytes()), Ok(bytes));
         assert_harmless(&bytes.to_string());
     }
+}
+
+/// The generations of the multi-generational LRU, and the machine's memory.
+pub fn lru_generations(input: &[u8]) {
+    let newest = parse_newest_generations(input, &CgroupPath::new(b"/kubepods/a"));
+    assert!(newest.windows(2).all(|pair| matches!(pair, [one, other] if one.memcg == other.memcg)), "{newest:?}");
+    assert!(parse_iomem_ram(input).iter().all(|(start, end)| start < end));
 }
 
 /// Any file of a cgroup's memory, whatever its name: each parser must cope with each text.

@@ -11,13 +11,15 @@ mod cgroup;
 mod files;
 mod kernel_log;
 mod kills;
+mod kubernetes;
 mod program;
 mod trace;
 
 pub use cgroup::{cgroup_path, memory_hierarchy, owner};
-pub use files::{amounts, memory_files, node_memory, process};
+pub use files::{amounts, lru_generations, memory_files, node_memory, process};
 pub use kernel_log::{kmsg_record, oom_kills, oom_log};
 pub use kills::{kill_line, kill_request, stored_kill};
+pub use kubernetes::kubernetes;
 pub use program::program;
 pub use trace::{trace_format, trace_page};
 
@@ -31,6 +33,8 @@ pub const TARGETS: &[Target] = &[
     ("kill_line", kill_line),
     ("kill_request", kill_request),
     ("kmsg_record", kmsg_record),
+    ("kubernetes", kubernetes),
+    ("lru_generations", lru_generations),
     ("memory_files", memory_files),
     ("memory_hierarchy", memory_hierarchy),
     ("node_memory", node_memory),

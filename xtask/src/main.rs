@@ -11,6 +11,7 @@ mod containers;
 mod debian;
 mod escape;
 mod inits;
+mod evict;
 mod process;
 mod static_build;
 mod storm;
@@ -45,6 +46,8 @@ enum Chore {
     Init,
     /// Count the leaking programs that end gracefully before the kernel kills them
     Escape(escape::Options),
+    /// Try the eviction forecast and the cache keeper on real memory
+    Evict(evict::Options),
     /// Write a fixture: the memory files of cgroups, as a tree of plain files
     Capture(capture::Options),
 }
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Chore::Calibrate(options) => calibrate::run(&options),
         Chore::Init => inits::print_path(),
         Chore::Escape(options) => escape::run(&options),
+        Chore::Evict(options) => evict::run(&options),
         Chore::Capture(options) => capture::run(&options),
     };
     match result {

@@ -10,6 +10,9 @@ mod journal;
 mod kill_book;
 mod kill_log;
 mod kill_marks;
+mod keeper;
+mod keeper_acts;
+mod keeper_log;
 mod kills;
 mod log;
 mod node;
@@ -33,6 +36,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+pub use keeper::{EvictionOptions, KeepCache};
 pub use log::LogFormat;
 pub use processes::CommandLines;
 pub use reprieve_store::Retention;
@@ -64,6 +68,8 @@ pub struct AgentOptions {
     pub state_directory: Option<PathBuf>,
     /// How long to keep kills, and how many.
     pub retention: Retention,
+    /// What is known of the kubelet, and what the cache keeper may do.
+    pub eviction: EvictionOptions,
 }
 
 /// How long to wait at the end for a disk to take what has been told.

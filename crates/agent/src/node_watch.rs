@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use crate::AgentOptions;
 use crate::containers::KnownCgroups;
 use crate::journal::Journal;
+use crate::keeper::Keeper;
 use crate::kills::KillWatch;
 use crate::node::Node;
 use crate::problems::NamedProblems;
@@ -31,6 +32,7 @@ pub(crate) struct NodeWatch {
     interval: Duration,
     node: Node,
     kills: KillWatch,
+    keeper: Keeper,
     shared: Shared,
     scans: u64,
 }
@@ -53,7 +55,8 @@ impl NodeWatch {
         let mut node = Node { roots: options.roots.clone(), tree, known: KnownCgroups::default(), problems: named };
         // Before the first scan, so that no kill falls between what was counted then and what is listened to.
         let kills = KillWatch::open(&mut node, options, journal, saved);
-        Ok(NodeWatch { interval: options.interval, node, kills, shared, scans: 0 })
+        let keeper = Keeper::open(&options.eviction, options.log_format, &mut node);
+        Ok(NodeWatch { interval: options.interval, node, kills, keeper, shared, scans: 0 })
     }
 
     /// Watches for ever.
@@ -61,7 +64,9 @@ impl NodeWatch {
         let mut next = Instant::now();
         loop {
             self.scan();
-            next = (next + self.interval).max(Instant::now());
+            // A scan that came early moves the next one too.
+            let now = Instant::now();
+            next = (next + self.interval).clamp(now, now + self.interval);
             self.listen_until(next);
         }
     }
@@ -79,6 +84,7 @@ impl NodeWatch {
         let mut problems = Problems::default();
         let reading = read_node(&self.node.roots, &mut problems);
         self.node.problems.take(&problems);
+        self.keeper.take_scan(&mut self.node, &reading);
         self.scans += 1;
         self.publish(&reading, started.elapsed());
     }
@@ -96,8 +102,10 @@ impl NodeWatch {
 
     fn publish(&mut self, reading: &NodeReading, took: Duration) {
         let meminfo = reading.meminfo.unwrap_or_default();
+        let cgroups = cgroup_figures(&self.node.tree, &self.node.known, reading);
         self.shared.publish(Snapshot {
-            cgroups: cgroup_figures(&self.node.tree, &self.node.known, reading),
+            eviction: Some(self.keeper.figures(&cgroups, &self.node)),
+            cgroups,
             kills: self.kills.series(&self.node),
             ledger: self.kills.ledger_figures(),
             node: NodeFigures {
@@ -121,10 +129,10 @@ impl NodeWatch {
     fn listen_until(&mut self, end: Instant) {
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.kills.wants_scan() {
+            if left.is_zero() || self.kills.wants_scan() || self.keeper.wants_scan(&mut self.node) {
                 return;
             }
-            let wait = self.kills.patience().map_or(left, |patience| patience.min(left));
+            let wait = self.kills.patience().map_or(left, |patience| patience.min(left)).min(self.keeper.patience());
             let happened = poll(&mut self.kills.poll_fds(), Some(&timespec(wait)));
             match happened {
                 Ok(_) | Err(Errno::INTR) => self.kills.take(&mut self.node),

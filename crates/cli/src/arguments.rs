@@ -1,5 +1,6 @@
 //! The command line: flags, their help and their checks, all in one place.
 
+mod eviction;
 mod explain;
 mod free;
 mod kills;
@@ -14,6 +15,9 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reprieve_readings::{Bytes, Escaped};
 
+pub(crate) use eviction::{
+    EvictionsArguments, ForecastArguments, KeepCacheArgument, KeeperArguments, KubeletArguments, NodeUsageArgument,
+};
 pub(crate) use explain::{ExplainArguments, ExplainFormat};
 pub(crate) use free::{FreeArguments, Repeat};
 
@@ -41,12 +45,18 @@ pub(crate) enum Command {
     /// Print the variables that keep a language runtime below the memory limit
     #[command(after_help = sizing::ENV_EXAMPLES)]
     Env(EnvArguments),
+    /// Show which pods the kubelet would evict for memory, when, and how wrong it is
+    #[command(after_help = eviction::EVICTIONS_EXAMPLES)]
+    Evictions(EvictionsArguments),
     /// Run a command whose language runtime keeps below the memory limit
     #[command(after_help = sizing::EXEC_EXAMPLES)]
     Exec(ExecArguments),
     /// Explain the OOM kills in a log: who was killed, by which limit, and why
     #[command(after_help = explain::EXAMPLES)]
     Explain(ExplainArguments),
+    /// Show how long until thresholds and limits of memory are reached
+    #[command(after_help = eviction::FORECAST_EXAMPLES)]
+    Forecast(ForecastArguments),
     /// Show how much memory the calling process may still use
     #[command(after_help = free::EXAMPLES)]
     Free(FreeArguments),
@@ -65,6 +75,7 @@ const AGENT_EXAMPLES: &str = "\
 Examples:
   reprieve agent
   reprieve agent --listen 0.0.0.0:9737 --log-format json
+  reprieve agent --keep-cache on --kubelet-config /var/lib/kubelet/config.yaml
   reprieve agent --proc /host/proc --sys /host/sys   # from inside a container
 
 Serves /metrics (Prometheus and OpenMetrics), /healthz and /readyz.
@@ -108,6 +119,10 @@ pub(crate) struct AgentArguments {
     pub(crate) keep_kills_size: Bytes,
     #[command(flatten)]
     pub(crate) state: StateArguments,
+    #[command(flatten)]
+    pub(crate) keeper: KeeperArguments,
+    #[command(flatten)]
+    pub(crate) kubelet: KubeletArguments,
     #[command(flatten)]
     pub(crate) roots: RootArguments,
 }

@@ -2,13 +2,17 @@
 
 mod agent;
 mod env;
+mod evictions;
 mod exec;
 mod explain;
+mod forecast;
 mod free;
 mod kills;
 mod init;
+mod kubelet;
 mod limit;
 mod meminfo;
+mod node_samples;
 
 use anyhow::Result;
 use reprieve_linux::Roots;
@@ -24,6 +28,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Agent(arguments) => agent::run(arguments),
         Command::Env(arguments) => env::run(arguments),
         Command::Exec(arguments) => exec::run(arguments),
+        Command::Evictions(arguments) => evictions::run(&arguments),
+        Command::Forecast(arguments) => forecast::run(&arguments),
         Command::Free(arguments) => free::run(&arguments),
         Command::Init(_) => init::run(),
         Command::Meminfo(arguments) => meminfo::run(&arguments),

@@ -4,8 +4,11 @@
 //! |---|---|
 //! | `available` | How much memory may a cgroup still use before one of its processes is killed, or slowed down? |
 //! | `changes` | What changed about the memory of a container? |
+//! | `eviction` | When will the kubelet evict pods for memory, which first, and how wrong is it? |
 //! | `container_meminfo` | What would `/proc/meminfo` say if it spoke of a container? |
 //! | `first_process` | Did the first process of a container survive a kill, so that nobody is told? |
+//! | `forecast` | How long until what is left reaches a floor? |
+//! | `keeper` | Which cache is to be taken out of the kubelet's count now, and how? |
 //! | `kills` | Which kills happened, and who were the victims? |
 //! | `lineage` | Which memory cgroup did a task belong to, going by who was moved and who was made? |
 //! | `ladder` | Which steps are due, as a container runs out of memory? |
@@ -15,7 +18,12 @@
 mod available;
 mod changes;
 mod container_meminfo;
+#[cfg(feature = "kubernetes")]
+mod eviction;
 mod first_process;
+mod forecast;
+#[cfg(feature = "kubernetes")]
+mod keeper;
 mod kills;
 mod lineage;
 mod ladder;
@@ -30,6 +38,12 @@ pub use available::{
 };
 pub use changes::{Change, ChangeDetector, Moment, Thresholds};
 pub use container_meminfo::judge_meminfo;
+#[cfg(feature = "kubernetes")]
+pub use eviction::{
+    CacheHolder, CgroupFacts, EvictionRules, EvictionSignal, EvictionThreshold, Evictions, KubeletView, NodeTruth,
+    NodeUsage, Observation, PodMemory, RankedPod, StandingCache, StandingReason, ThresholdState, judge_allocatable,
+    judge_evictions, judge_node, judge_standing_cache, judge_truth, rank_pods, thresholds_of,
+};
 pub use first_process::{
     FirstProcess, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,
 };
@@ -40,6 +54,11 @@ pub use kills::{
 };
 pub use lineage::{Lineage, TaskCgroup};
 pub use ladder::{Ladder, LadderEvent, LadderMoment, Threshold};
+pub use forecast::{Falling, Forecast};
+#[cfg(feature = "kubernetes")]
+pub use keeper::{
+    CacheKeeper, KeeperDecision, KeeperOrder, KeeperOutcome, KeeperSettings, KeeperSpared, Margin, SparedReason,
+};
 #[cfg(feature = "oom-log")]
 pub use oom::{
     Candidate, Certainty, MainUser, MemoryPart, MemoryUse, OomAdvice, OomExplanation, OomKindFinding, Part, Ranking,

@@ -115,6 +115,11 @@ impl Cgroup {
         }
     }
 
+    /// Another descriptor of its directory, which names this cgroup even when its path is another's.
+    pub(crate) fn duplicate_directory(&self) -> Result<OwnedFd, Errno> {
+        rustix::io::fcntl_dupfd_cloexec(&self.directory, 0)
+    }
+
     /// How one of its files is called in messages.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         file_of(&self.path, name)

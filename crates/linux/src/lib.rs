@@ -8,6 +8,7 @@
 //! Unsafe code is where a system call has no safe face: in `exec` (becoming another program), `signals`, `children`,
 //! `terminal` and `residency` (what a first process needs).
 
+mod cache;
 mod cgroup;
 mod children;
 mod controller;
@@ -31,6 +32,7 @@ mod terminal;
 mod tree;
 
 pub use children::{ChildChange, ChildEvent, fork, next_ended_child, reap, stop_or_continuation, stop_tracing};
+pub use cache::{CacheActor, CacheError, CacheOutcome, CacheTarget, DamonState};
 pub use controller::{ControllerError, MemoryController};
 pub use descriptors::{DescriptorBudget, raise_descriptor_limit};
 pub use error::{Problems, ReadError};

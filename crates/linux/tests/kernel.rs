@@ -202,3 +202,73 @@ fn a_level_that_is_gone_is_told_once_and_unknown_from_then_on() {
     let told: Vec<String> = problems.first().iter().map(ToString::to_string).collect();
     assert_eq!(told, [format!("{}: No such file or directory (os error 2)", inner.display())]);
 }
+
+/// A cgroup without limits that has read a file twice and holds some anonymous memory.
+fn cgroup_with_cache(lab: &Lab) -> std::path::PathBuf {
+    let cgroup = lab.cgroup("cache").unwrap();
+    let file = format!("/var/tmp/reprieve-cache-{}", std::process::id());
+    let script = format!(
+        "dd if=/dev/zero of={file} bs=1M count=64; sync; cat {file} >/dev/null; cat {file} >/dev/null; \
+         dd if=/dev/zero bs=16M count=1 | (sleep 1; touch {file}.done; sleep 600)"
+    );
+    let mut child = lab.spawn(&cgroup, Command::new("/bin/sh").args(["-c", &script])).unwrap();
+    let done = format!("{file}.done");
+    wait_for(Duration::from_secs(120), || Path::new(&done).exists().then_some(())).expect("the file was read");
+    fs::remove_file(done).unwrap();
+    assert!(child.try_wait().unwrap().is_none());
+    cgroup
+}
+
+#[test]
+fn cache_is_taken_out_of_the_working_set_and_no_limit_is_touched() {
+    use reprieve_linux::{CacheActor, CacheError};
+    use reprieve_readings::CacheMeans;
+    let Some(lab) = open_lab("cache") else { return };
+    let cgroup = cgroup_with_cache(&lab);
+    let limits = || -> Vec<String> {
+        let names = [
+            "memory.max",
+            "memory.high",
+            "memory.low",
+            "memory.min",
+            "memory.limit_in_bytes",
+            "memory.soft_limit_in_bytes",
+        ];
+        names.iter().filter_map(|name| fs::read_to_string(cgroup.join(name)).ok()).collect()
+    };
+    let limits_before = limits();
+    let mut tree = open_tree(1000);
+    scan(&mut tree, &lab);
+    let before = *tree.find(&path(&lab, &cgroup)).unwrap().memory();
+    let target = tree.find(&path(&lab, &cgroup)).unwrap().cache_target().unwrap();
+    let version = tree.version();
+    let mut actor = CacheActor::new(&Roots::default(), version, false);
+    let means = if lab.version() == Version::V1 { CacheMeans::ForceEmpty } else { CacheMeans::Reclaim };
+    assert!(actor.means(&target).contains(&means));
+    let mut freed = Bytes::ZERO;
+    for _ in 0..4 {
+        let outcome = actor.act(&target, means, Bytes::from_mib(16), false).unwrap();
+        freed = freed.saturating_add(outcome.freed);
+    }
+    scan(&mut tree, &lab);
+    let after = *tree.find(&path(&lab, &cgroup)).unwrap().memory();
+    eprintln!("{means}: freed {freed}; {:?} to {:?}", before.working_set(), after.working_set());
+    assert!(freed >= Bytes::from_mib(16), "{freed}");
+    let anon = |memory: &reprieve_readings::CgroupMemory| memory.stat.unwrap().anon.unwrap().get() >> 20;
+    assert_eq!(anon(&after), anon(&before), "anonymous memory is left alone");
+    assert_eq!(limits(), limits_before);
+    if lab.version() == Version::V2 {
+        // More than there is: the kernel answers EAGAIN in the end.
+        let short = (0..20).any(|_| actor.act(&target, means, Bytes::from_mib(32), false).unwrap().fell_short);
+        assert!(short, "the kernel says that it fell short");
+    }
+    // With swap, and no way to keep from it, nothing is done.
+    let mut swapping = CacheActor::new(&Roots::default(), version, true);
+    match swapping.act(&target, means, Bytes::from_mib(1), false) {
+        Ok(_) => assert_eq!(lab.version(), Version::V2, "only v2 can be told swappiness=0"),
+        Err(error) => assert_eq!(error, CacheError::WouldSwap(means)),
+    }
+    drop(lab);
+    let _ = fs::remove_file(format!("/var/tmp/reprieve-cache-{}", std::process::id()));
+    assert_eq!(actor.act(&target, means, Bytes::from_mib(1), false), Err(CacheError::Gone));
+}

@@ -6,11 +6,15 @@
 
 mod boot;
 mod bytes;
+mod cache_means;
 mod cgroup_memory;
 mod cgroup_path;
 mod escape;
 mod hierarchy;
 mod kernel_log;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
+mod lru_generations;
 mod memory_events;
 mod memory_stat;
 mod mountinfo;
@@ -29,11 +33,18 @@ mod signal;
 
 pub use boot::BootId;
 pub use bytes::{Bytes, Limit};
+pub use cache_means::CacheMeans;
 pub use cgroup_memory::{CgroupMemory, CgroupVersion, MemoryFile, Pace, Role};
 pub use cgroup_path::{CgroupInode, CgroupPath};
 pub use escape::Escaped;
 pub use hierarchy::{Beneath, MemoryHierarchy, Placement};
 pub use kernel_log::{Constraint, KmsgRecord, OomKillReader, OomReport, OomScope, OomTrigger, OomVictim, PrintkCaller};
+#[cfg(feature = "kubernetes")]
+pub use kubernetes::{
+    DocumentError, EvictionAmount, EvictionConfiguration, PodList, PodSpec, parse_eviction_entries,
+    parse_kubelet_configuration, parse_pod_list,
+};
+pub use lru_generations::{NewestGeneration, parse_iomem_ram, parse_newest_generations};
 pub use memory_events::{MemoryEvents, OomControl};
 pub use memory_stat::MemoryStat;
 pub use mountinfo::Mount;

@@ -20,6 +20,9 @@ macro_rules! memory_stat {
             $($(#[$doc])+ pub $field: Option<Bytes>,)*
             /// v1 only: the smallest limit of the cgroup and all its ancestors, hidden ones included.
             pub hierarchical_limit: Option<Limit>,
+            /// Pages of files that were reclaimed and soon wanted back, since the cgroup was made
+            /// (`workingset_refault_file`, Linux 5.9).
+            pub file_refaults: Option<u64>,
         }
 
         impl MemoryStat {
@@ -37,16 +40,17 @@ macro_rules! memory_stat {
                 }
             }
 
-            /// The same with each amount changed, the limit excepted.
+            /// The same with each amount changed, the limit and the count excepted.
             #[must_use]
             pub fn map(self, change: impl Fn(Bytes) -> Bytes) -> MemoryStat {
-                MemoryStat { $($field: self.$field.map(&change),)* hierarchical_limit: self.hierarchical_limit }
+                MemoryStat { $($field: self.$field.map(&change),)* ..self }
             }
 
             fn or(self, other: MemoryStat) -> MemoryStat {
                 MemoryStat {
                     $($field: self.$field.or(other.$field),)*
                     hierarchical_limit: self.hierarchical_limit.or(other.hierarchical_limit),
+                    file_refaults: self.file_refaults.or(other.file_refaults),
                 }
             }
         }
@@ -104,6 +108,8 @@ memory_stat! {
     hugetlb = b"hugetlb";
 }
 
+const REFAULTS: &[u8] = b"workingset_refault_file";
+
 impl MemoryStat {
     /// Parses v2's `memory.stat`. Keys that are not known are passed over: every kernel version adds some.
     pub fn parse_v2(text: &[u8]) -> Result<Self, ParseError> {
@@ -111,6 +117,8 @@ impl MemoryStat {
         parse::key_values(text, |key, value| {
             if let Some(field) = stat.v2_field(key) {
                 *field = Some(Bytes::new(value));
+            } else if key == REFAULTS {
+                stat.file_refaults = Some(value);
             }
         })?;
         Ok(stat)
@@ -126,6 +134,8 @@ impl MemoryStat {
             } else if let Some(key) = key.strip_prefix(b"total_") {
                 if let Some(field) = total.v1_field(key) {
                     *field = Some(Bytes::new(value));
+                } else if key == REFAULTS {
+                    total.file_refaults = Some(value);
                 }
             } else if let Some(field) = own.v1_field(key) {
                 *field = Some(Bytes::new(value));
@@ -168,6 +178,14 @@ mod tests {
         assert_eq!(stat.active_file, Some(Bytes::new(1)), "no total: the own value");
         assert_eq!(stat.hierarchical_limit, Some(Limit::Max));
         assert_eq!(stat.slab_reclaimable, None, "absent is not zero");
+    }
+
+    #[test]
+    fn refaults_are_counted_in_pages() {
+        let v2 = MemoryStat::parse_v2(b"workingset_refault_anon 3\nworkingset_refault_file 5\n").unwrap();
+        assert_eq!(v2.file_refaults, Some(5));
+        let v1 = MemoryStat::parse_v1(b"workingset_refault_file 1\ntotal_workingset_refault_file 7\n").unwrap();
+        assert_eq!(v1.file_refaults, Some(7));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod sentences;
 use reprieve_judgement::OomExplanation;
 use reprieve_readings::OomLogReport;
 
+pub(crate) use chart::wrap;
 pub use json::explained_json;
 pub use markdown::explained_markdown;
 pub use screen::{explained_screen, other_kill_line};

@@ -3,6 +3,8 @@
 //! One table of families for cgroups, one for the node. Names carry the prefix `reprieve_`, base units and, for counters,
 //! `_total`. A figure that is not known has no sample: a zero would be a lie, and Prometheus tells absence well.
 
+mod eviction;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,6 +25,7 @@ mod kills;
 mod ledger;
 mod trouble;
 
+pub use self::eviction::{EvictionFigures, KeeperActs, KeeperFigures};
 pub use kills::KillSeries;
 pub use ledger::LedgerFigures;
 pub use trouble::Trouble;
@@ -38,6 +41,8 @@ pub struct Snapshot {
     pub kills: Vec<KillSeries>,
     /// The ledger of kills.
     pub ledger: LedgerFigures,
+    /// What the kubelet would evict; `None` before the first scan.
+    pub eviction: Option<EvictionFigures>,
 }
 
 /// The figures of one cgroup.
@@ -182,7 +187,8 @@ impl Collector for Snapshot {
         trouble::encode_node(self.node.pressure.as_ref(), &mut encoder)?;
         kills::encode(&self.kills, &mut encoder)?;
         ledger::encode(&self.ledger, &mut encoder)?;
-        encode_node(&self.node, &mut encoder)
+        encode_node(&self.node, &mut encoder)?;
+        self.eviction.as_ref().map_or(Ok(()), |figures| eviction::encode(figures, &mut encoder))
     }
 }
 

@@ -1,10 +1,12 @@
 //! `reprieve agent`.
 
 use anyhow::Result;
-use reprieve_agent::{AgentOptions, Retention};
+use reprieve_agent::{AgentOptions, EvictionOptions, KeepCache, Retention};
+use reprieve_judgement::Margin;
 use reprieve_linux::Roots;
 
-use crate::arguments::{AgentArguments, CommandLines, LogFormat};
+use crate::arguments::{AgentArguments, CommandLines, KeepCacheArgument, LogFormat};
+use crate::commands::kubelet;
 
 pub(crate) fn run(arguments: AgentArguments) -> Result<()> {
     reprieve_agent::run(&AgentOptions {
@@ -24,5 +26,17 @@ pub(crate) fn run(arguments: AgentArguments) -> Result<()> {
         },
         state_directory: arguments.state.directory(),
         retention: Retention { age: arguments.keep_kills, size: arguments.keep_kills_size },
+        eviction: EvictionOptions {
+            configuration: kubelet::configuration_or_default(&arguments.kubelet),
+            node_usage: arguments.kubelet.node_usage.into(),
+            pods: arguments.kubelet.pods,
+            keep_cache: match arguments.keeper.keep_cache {
+                KeepCacheArgument::Off => KeepCache::Off,
+                KeepCacheArgument::DryRun => KeepCache::DryRun,
+                KeepCacheArgument::On => KeepCache::On,
+            },
+            margin: arguments.keeper.keep_cache_margin.map_or(Margin::Default, Margin::At),
+            with_anonymous: arguments.keeper.keep_cache_anonymous,
+        },
     })
 }

@@ -20,7 +20,7 @@ pub(super) fn cut(text: &str, width: usize) -> String {
 
 /// Breaks a paragraph into lines of at most 80 columns: the first begins with `first`, the others with as many blanks.
 /// A word that is longer stays whole.
-pub(super) fn wrap(first: &str, paragraph: &str) -> String {
+pub(crate) fn wrap(first: &str, paragraph: &str) -> String {
     let indent = " ".repeat(first.chars().count());
     let mut text = first.to_owned();
     let mut column = indent.len();

@@ -1,0 +1,228 @@
+//! `reprieve evictions`, `reprieve forecast` and the cache keeper on a node as a real kubelet was about to evict on it, and
+//! on nodes that make no sense.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use common::{Agent, PATIENCE, reprieve};
+use reprieve_lab::{Captured, wait_for};
+use serde_json::Value;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/kubelet-v1-1.36/eviction").join(name)
+}
+
+/// The node half a second after the kubelet had ranked its pods.
+fn evicting() -> Captured {
+    Captured::unpack(&fs::read_to_string(fixture("machine.txt")).unwrap()).unwrap()
+}
+
+fn with_roots<'a>(command: &'a mut Command, captured: &Captured) -> &'a mut Command {
+    command.arg("--proc").arg(captured.proc()).arg("--sys").arg(captured.sys()).stdin(Stdio::null())
+}
+
+fn evictions(captured: &Captured, arguments: &[&str]) -> Output {
+    with_roots(reprieve().args(["evictions", "--window", "0s"]).args(arguments), captured).output().unwrap()
+}
+
+fn kubelet_flags() -> [String; 4] {
+    let path = |name| fixture(name).display().to_string();
+    ["--kubelet-config".to_owned(), path("config.yaml"), "--pods".to_owned(), path("pods.json")]
+}
+
+#[test]
+fn the_screen_explains_it_all_within_80_columns() {
+    let flags = kubelet_flags();
+    let output = evictions(&evicting(), &flags.each_ref().map(String::as_str));
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+    let screen = String::from_utf8(output.stdout).unwrap();
+    for line in screen.lines() {
+        assert!(line.chars().count() <= 80 && !line.contains('\x1b'), "{line}");
+    }
+    let text = screen.split_whitespace().collect::<Vec<_>>().join(" ");
+    for told in [
+        "The kubelet evicts now: memory.available is 1.3 GiB below its hard threshold. It is wrong by +2.3 GiB: 21.8 GiB \
+         are really available.",
+        "memory.available (hard) 20.9 GiB 19.5 GiB 21.8 GiB now",
+        "allocatableMemory.available (hard) 20.9 GiB 20.6 GiB 22.6 GiB now",
+        "1 evk/tiny-be-lowprio -10 460.0 KiB 0 B BestEffort 2 evk/cache-be 0 2.1 GiB 0 B BestEffort",
+        "1 critical (static, or of priority 2000000000 and more): never evicted.",
+        "evk/cache-be 035ebf51efb8 2.0 GiB 0 B",
+        "evk/cache-be 035ebf51efb8 has no limit below the node's memory",
+        "a request and a limit of 86.0 MiB each",
+        "Available is below its margin of 22.2 GiB.",
+    ] {
+        assert!(text.contains(told), "{told}\n{screen}");
+    }
+}
+
+#[test]
+fn the_json_has_the_same_and_more() {
+    let flags = kubelet_flags();
+    let mut arguments = flags.each_ref().map(String::as_str).to_vec();
+    arguments.push("--json");
+    let json: Value = serde_json::from_slice(&evictions(&evicting(), &arguments).stdout).unwrap();
+    assert_eq!(json["node"]["available_bytes"], 20_982_439_936_u64);
+    assert_eq!(json["node"]["error_bytes"], 2_422_337_536_u64);
+    assert_eq!(json["thresholds"][0]["met"], true);
+    assert_eq!(json["pods"].as_array().unwrap().len(), 9);
+    assert_eq!(json["pods"][1]["name"], "evk/cache-be");
+    assert_eq!(json["pods"][8]["critical"], true);
+    assert_eq!(json["cache"][0]["standing"], "no_limit");
+    assert_eq!(json["keeper"]["state"], "near");
+}
+
+/// The one line on stderr of a refusal.
+fn refusal(arguments: &[&str]) -> String {
+    let output = evictions(&evicting(), arguments);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(!stderr.trim_end().chars().any(char::is_control), "{stderr:?}");
+    stderr
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    for (name, text) in [("a", "kind: Pod\n"), ("b", "kind: [\n"), ("c", "\0\x1b[31m"), ("d", ""), ("e", "{\"kind\":")]
+    {
+        assert!(refusal(&["--kubelet-config", &file(name, text)]).contains(&format!("/{name}: ")));
+    }
+    assert!(refusal(&["--kubelet-config", "/nonexistent"]).contains("/nonexistent: No such file"));
+    assert!(refusal(&["--pods", &file("p", "{\"items\":3}")]).contains("/p: "));
+    assert!(refusal(&["--eviction-hard", "memory.available"]).contains("--eviction-hard: expected entries such as"));
+    assert!(refusal(&["--keep-cache-margin", "150%"]).contains("expected an eviction threshold"));
+}
+
+#[test]
+fn what_is_only_partly_wrong_is_noted() {
+    let output = evictions(
+        &evicting(),
+        &["--eviction-hard", "memory.available<150%", "--eviction-soft", "memory.available<1Gi"],
+    );
+    let screen = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let text = screen.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        text.contains("note: evictionHard: memory.available: expected an eviction threshold such as 100Mi or 5%"),
+        "{text}"
+    );
+    assert!(text.contains("note: evictionSoft: memory.available has no grace period, so it is left out"), "{text}");
+    let above = evictions(&evicting(), &["--eviction-hard", "memory.available<64Gi"]);
+    let text = String::from_utf8(above.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        text.contains("the threshold 64.0 GiB is not below all memory (23.5 GiB), so it can't be kept from"),
+        "{text}"
+    );
+}
+
+/// A v2 machine of 8 GB with a container whose active cache fills most of it; the kubelet's threshold is near.
+fn full_of_cache() -> Captured {
+    let captured = Captured::new().unwrap();
+    let stat = "anon 1000000000\nfile 6500000000\nactive_file 6400000000\ninactive_file 100000000\nfile_dirty 0\n";
+    let root = captured.cgroup(b"").unwrap();
+    fs::write(root.join("memory.stat"), stat).unwrap();
+    let pod =
+        "kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod11111111_2222_3333_4444_555555555555.slice";
+    let container = captured.sound_cgroup(format!("{pod}/cri-containerd-{}.scope", "a".repeat(64)).as_bytes()).unwrap();
+    fs::write(container.join("memory.current"), "6500000000\n").unwrap();
+    fs::write(container.join("memory.max"), "max\n").unwrap();
+    fs::write(container.join("memory.stat"), stat).unwrap();
+    fs::write(container.join("memory.reclaim"), "").unwrap();
+    captured
+}
+
+fn reclaim_file(captured: &Captured) -> PathBuf {
+    let pod =
+        "kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod11111111_2222_3333_4444_555555555555.slice";
+    captured.sys().join("fs/cgroup").join(pod).join(format!("cri-containerd-{}.scope/memory.reclaim", "a".repeat(64)))
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_do_once_and_writes_nothing() {
+    let captured = full_of_cache();
+    let agent = Agent::start(|command| {
+        with_roots(command.args(["--interval", "50ms", "--eviction-hard", "memory.available<500Mi"]), &captured);
+    });
+    let said = agent
+        .wait_for_line(|line| line["message"].as_str().is_some_and(|text| text.starts_with("dry run: would take")));
+    let said = said.unwrap()["message"].as_str().unwrap().to_owned();
+    assert!(said.contains("by memory.reclaim") && said.contains("--keep-cache on does it"), "{said}");
+    std::thread::sleep(Duration::from_millis(500));
+    let again = agent.lines.try_iter().filter(|line| line.contains("dry run: would")).count();
+    assert_eq!(again, 0, "once a minute");
+    assert!(agent.sample("reprieve_keeper_dry_orders_total").unwrap() >= 4.0);
+    assert_eq!(agent.sample("reprieve_keeper_info{mode=\"dry-run\"}"), Some(1.0));
+    assert_eq!(agent.sample("reprieve_keeper_near"), Some(1.0));
+    let labels = "{signal=\"memory.available\",kind=\"hard\"}";
+    assert_eq!(agent.sample(&format!("reprieve_kubelet_threshold_bytes{labels}")), Some(524_288_000.0));
+    assert_eq!(
+        agent.sample(&format!("reprieve_kubelet_available_bytes{labels}")),
+        Some(8_192_000_000.0 - 7_400_000_000.0)
+    );
+    let error = 4_096_000_000.0 - 792_000_000.0;
+    assert_eq!(agent.sample("reprieve_kubelet_error_bytes{signal=\"memory.available\"}"), Some(error));
+    assert_eq!(fs::read(reclaim_file(&captured)).unwrap(), b"", "a dry run writes nothing");
+}
+
+#[test]
+fn switched_on_it_asks_for_small_amounts_without_anonymous_memory() {
+    let captured = full_of_cache();
+    let agent = Agent::start(|command| {
+        let arguments = ["--interval", "50ms", "--keep-cache", "on", "--eviction-hard", "memory.available<500Mi"];
+        with_roots(command.args(arguments), &captured);
+    });
+    wait_for(PATIENCE, || agent.sample("reprieve_keeper_acts_total{means=\"memory.reclaim\"}")).expect("it acts");
+    let written = fs::read_to_string(reclaim_file(&captured)).unwrap();
+    assert!(written.ends_with("swappiness=0"), "{written}");
+    let amount: u64 = written.split(' ').next().unwrap().parse().unwrap();
+    assert!(0 < amount && amount <= 32 << 20, "{amount}");
+    let done = agent.wait_for_line(|line| line["event"] == "keep_cache").unwrap();
+    assert_eq!(done["means"], "memory.reclaim");
+    assert!(done["asked_bytes"].as_u64().unwrap() <= 256 << 20, "{done}");
+}
+
+#[test]
+fn an_agent_goes_on_with_a_configuration_that_makes_no_sense() {
+    let captured = full_of_cache();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    fs::write(&path, "kind: [\n").unwrap();
+    let agent = Agent::start(|command| {
+        with_roots(
+            command.args(["--interval", "50ms", "--pods", "/nonexistent", "--kubelet-config"]).arg(&path),
+            &captured,
+        );
+    });
+    let labels = "{signal=\"memory.available\",kind=\"hard\"}";
+    let threshold = format!("reprieve_kubelet_threshold_bytes{labels}");
+    assert_eq!(agent.sample(&threshold), Some(104_857_600.0), "the default");
+    assert!(agent.sample("reprieve_problems_total").unwrap() >= 2.0);
+    assert_eq!(agent.stop(), 0);
+}
+
+#[test]
+fn a_forecast_is_none_where_nothing_moves() {
+    let output =
+        with_roots(reprieve().args(["forecast", "--window", "600ms", "--interval", "50ms"]), &evicting()).output();
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    assert_eq!(text, "Nothing runs out: none of the kubelet's thresholds and no cgroup's limit is neared.\n");
+    let mut all = reprieve();
+    all.args(["forecast", "--window", "600ms", "--interval", "50ms", "--all", "--json"]);
+    let output = with_roots(&mut all, &evicting()).output().unwrap();
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = json["forecasts"].as_array().unwrap();
+    assert!(rows.len() >= 4, "two thresholds, and pods and containers with limits");
+    assert!(rows.iter().all(|row| row["forecast"]["state"] == "none"), "{json}");
+}

@@ -1,0 +1,244 @@
+//! The keeper on made-up nodes of 1000 MiB with a threshold of 100 MiB, so that its margin is 200 MiB.
+
+use proptest::prelude::*;
+use reprieve_readings::{CacheMeans, EvictionConfiguration, MemoryStat, Owner, Pressure, Stall};
+
+use super::*;
+use crate::eviction::{KubeletView, Observation, thresholds_of};
+
+fn mib(mib: u64) -> Bytes {
+    Bytes::from_mib(mib)
+}
+
+fn second(second: u64) -> Duration {
+    Duration::from_secs(second)
+}
+
+fn keeper() -> CacheKeeper {
+    CacheKeeper::new(KeeperSettings { margin: Margin::Default, page_size: Bytes::new(4096) })
+}
+
+fn holder(qos: &str, number: u8, active: u64) -> CacheHolder {
+    let uid = format!("5bdc3be0-7759-43c7-9f22-d581fc6b575{number}");
+    let path = CgroupPath::new(format!("/kubepods{qos}/pod{uid}/{}", format!("{number}a").repeat(32)).as_bytes());
+    let stat = MemoryStat {
+        active_file: Some(mib(active)),
+        inactive_file: Some(Bytes::ZERO),
+        file_refaults: Some(0),
+        ..MemoryStat::default()
+    };
+    let memory = reprieve_readings::CgroupMemory { usage: Some(mib(active)), stat: Some(stat), ..Default::default() };
+    CacheHolder { owner: Owner::of(&path), path, memory, reducible: mib(active), standing: None }
+}
+
+fn node(available: u64, holders: Vec<CacheHolder>) -> Evictions {
+    let capacity = mib(1000);
+    let working_set = capacity.saturating_sub(mib(available));
+    let observation = Observation { usage: working_set, working_set, available: mib(available), capacity };
+    let view = KubeletView { node: Some(observation), allocatable: None };
+    let thresholds = view.judge(&thresholds_of(&EvictionConfiguration::default()));
+    Evictions { view, thresholds, holders, ..Evictions::default() }
+}
+
+/// The orders, short: the class, the means and the MiB.
+fn orders(decision: &KeeperDecision) -> Vec<(String, CacheMeans, u64)> {
+    let KeeperDecision::Near { orders, .. } = decision else { return Vec::new() };
+    let class = |path: &CgroupPath| Owner::of(path).qos.map_or("none", |qos| qos.as_str()).to_owned();
+    orders.iter().map(|order| (class(&order.path), order.means, order.amount.get() >> 20)).collect()
+}
+
+fn spared(decision: &KeeperDecision) -> Vec<SparedReason> {
+    let KeeperDecision::Near { spared, .. } = decision else { return Vec::new() };
+    spared.iter().map(|spared| spared.reason).collect()
+}
+
+const RECLAIM: &[CacheMeans] = &[CacheMeans::Reclaim];
+
+#[test]
+fn far_from_the_threshold_nothing_is_done() {
+    let mut keeper = keeper();
+    let node = node(200, vec![holder("/besteffort", 1, 500)]);
+    assert_eq!(keeper.decide(second(0), &node, Forecast::None, RECLAIM), KeeperDecision::Far);
+    assert_eq!(keeper.decide(second(1), &Evictions::default(), Forecast::None, RECLAIM), KeeperDecision::NoThreshold);
+}
+
+#[test]
+fn cache_goes_by_class_and_in_batches() {
+    let holders = vec![
+        holder("", 1, 300),
+        holder("/burstable", 2, 200),
+        holder("/besteffort", 3, 10),
+        holder("/besteffort", 4, 50),
+    ];
+    let decision = keeper().decide(second(0), &node(120, holders), Forecast::None, RECLAIM);
+    let reclaim = CacheMeans::Reclaim;
+    let expected = [("BestEffort", 32), ("BestEffort", 18), ("BestEffort", 10), ("Burstable", 20)];
+    assert_eq!(orders(&decision), expected.map(|(class, mib)| (class.to_owned(), reclaim, mib)));
+}
+
+#[test]
+fn without_hurry_the_steps_are_small() {
+    let total = |available, forecast| {
+        let decision = keeper().decide(second(0), &node(available, vec![holder("", 1, 800)]), forecast, RECLAIM);
+        orders(&decision).iter().map(|order| order.2).sum::<u64>()
+    };
+    let soon = Forecast::In { best: second(15), soonest: second(9), latest: None };
+    assert_eq!(total(150, Forecast::None), 50);
+    assert_eq!(total(110, Forecast::None), 90, "urgent by the distance");
+    let wide = CacheKeeper::new(KeeperSettings {
+        margin: Margin::At(reprieve_readings::EvictionAmount::Quantity(mib(600))),
+        page_size: Bytes::new(4096),
+    });
+    let total = |mut keeper: CacheKeeper, forecast| {
+        let decision = keeper.decide(second(0), &node(400, vec![holder("", 1, 800)]), forecast, RECLAIM);
+        orders(&decision).iter().map(|order| order.2).sum::<u64>()
+    };
+    assert_eq!(total(wide, soon), 200, "urgent by the forecast");
+}
+
+#[test]
+fn protection_and_pressure_are_respected() {
+    let mut protected = holder("/besteffort", 1, 500);
+    protected.reducible = Bytes::ZERO;
+    let mut pressed = holder("/besteffort", 2, 400);
+    let some = Stall { average_10s: 20.0, ..Stall::default() };
+    pressed.memory.pressure = Some(Pressure { some, full: None });
+    let mut partly = holder("/besteffort", 3, 300);
+    partly.reducible = mib(5);
+    let decision = keeper().decide(second(0), &node(150, vec![protected, pressed, partly]), Forecast::None, RECLAIM);
+    assert_eq!(orders(&decision), [("BestEffort".to_owned(), CacheMeans::Reclaim, 5)]);
+    assert_eq!(spared(&decision), [SparedReason::Protected, SparedReason::Pressure]);
+}
+
+fn refaulted(mut holder: CacheHolder, pages: u64) -> CacheHolder {
+    if let Some(stat) = &mut holder.memory.stat {
+        stat.file_refaults = Some(pages);
+    }
+    holder
+}
+
+#[test]
+fn what_comes_back_is_left_alone_for_twice_as_long_each_time() {
+    let mut keeper = keeper();
+    let mut now = 0;
+    let mut pages = 0;
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        let near = |pages| node(150, vec![refaulted(holder("", 1, 500), pages)]);
+        let decision = keeper.decide(second(now), &near(pages), Forecast::None, RECLAIM);
+        let KeeperDecision::Near { orders, .. } = &decision else { panic!("{decision:?}") };
+        let freed = KeeperOutcome { freed: mib(8), working_set_removed: mib(8), refused: false };
+        keeper.record(second(now), &orders[0], freed);
+        pages += 1024;
+        now += 1;
+        let decision = keeper.decide(second(now), &near(pages), Forecast::None, RECLAIM);
+        let [SparedReason::Refaults { left }] = spared(&decision)[..] else { panic!("{decision:?}") };
+        waits.push(left.as_secs());
+        now += left.as_secs();
+    }
+    assert_eq!(waits, [10, 20, 40]);
+    assert_eq!(keeper.refaulted(), mib(12));
+}
+
+#[test]
+fn it_stops_itself_where_all_comes_back() {
+    let mut keeper = keeper();
+    let near = |pages| node(120, vec![refaulted(holder("", 1, 500), pages)]);
+    let decision = keeper.decide(second(0), &near(0), Forecast::None, RECLAIM);
+    let KeeperDecision::Near { orders, .. } = decision else { panic!() };
+    for order in &orders {
+        keeper.record(
+            second(0),
+            order,
+            KeeperOutcome { freed: order.amount, working_set_removed: mib(1), refused: false },
+        );
+    }
+    let decision = keeper.decide(second(5), &near(80 * 256), Forecast::None, RECLAIM);
+    assert_eq!(decision, KeeperDecision::Stopped);
+    assert!(keeper.has_stopped());
+    assert_eq!(keeper.decide(second(5000), &near(80 * 256), Forecast::None, RECLAIM), KeeperDecision::Stopped);
+}
+
+#[test]
+fn a_means_that_does_not_work_gives_way_to_the_next() {
+    let mut keeper = keeper();
+    let means = [CacheMeans::Age, CacheMeans::Reclaim];
+    let node = node(150, vec![holder("", 1, 500)]);
+    let chosen = |decision: &KeeperDecision| orders(decision).first().map(|order| order.1);
+    let decision = keeper.decide(second(0), &node, Forecast::None, &means);
+    assert_eq!(chosen(&decision), Some(CacheMeans::Age));
+    let KeeperDecision::Near { orders, .. } = decision else { panic!() };
+    let nothing = KeeperOutcome { freed: Bytes::ZERO, working_set_removed: Bytes::ZERO, refused: false };
+    keeper.record(second(0), &orders[0], nothing);
+    assert_eq!(chosen(&keeper.decide(second(1), &node, Forecast::None, &means)), Some(CacheMeans::Reclaim));
+    assert_eq!(chosen(&keeper.decide(second(31), &node, Forecast::None, &means)), Some(CacheMeans::Age));
+}
+
+#[test]
+fn in_need_a_slow_or_weak_means_is_better_than_none() {
+    let nothing = KeeperOutcome { freed: Bytes::ZERO, working_set_removed: Bytes::ZERO, refused: false };
+    let tired = |means: &[CacheMeans], available| {
+        let mut keeper = keeper();
+        let near = node(available, vec![holder("", 1, 500)]);
+        let KeeperDecision::Near { orders, .. } =
+            keeper.decide(second(0), &near, Forecast::None, &[CacheMeans::Reclaim])
+        else {
+            panic!()
+        };
+        keeper.record(second(0), &orders[0], nothing);
+        keeper.decide(second(1), &near, Forecast::None, means)
+    };
+    let both = [CacheMeans::Deprioritise, CacheMeans::Reclaim];
+    let chosen = |decision: &KeeperDecision| orders(decision).first().map(|order| order.1);
+    assert_eq!(chosen(&tired(&both, 110)), Some(CacheMeans::Deprioritise));
+    assert_eq!(chosen(&tired(RECLAIM, 110)), Some(CacheMeans::Reclaim));
+    assert_eq!(spared(&tired(RECLAIM, 150)), [SparedReason::NoMeans], "there is time to wait");
+}
+
+#[test]
+fn v1_drops_a_whole_cache_only_if_cold_or_in_need() {
+    let means = [CacheMeans::ForceEmpty];
+    let run = |available, seconds: u64, grows: bool| {
+        let mut keeper = keeper();
+        let near = |second| node(available, vec![holder("", 1, 500 + if grows { 2 * second } else { 0 })]);
+        (0..seconds).for_each(|at| drop(keeper.decide(second(at), &near(at), Forecast::None, &means)));
+        keeper.decide(second(seconds), &near(seconds), Forecast::None, &means)
+    };
+    assert_eq!(spared(&run(190, 10, false)), [SparedReason::MayBeUsed]);
+    assert_eq!(orders(&run(190, 30, false)).len(), 1, "nobody added to it for half a minute");
+    assert_eq!(spared(&run(190, 60, true)), [SparedReason::MayBeUsed]);
+    assert_eq!(orders(&run(120, 0, true)).len(), 1, "the threshold is near");
+}
+
+#[test]
+fn a_threshold_above_all_memory_is_hopeless() {
+    let hard = Some(reprieve_readings::EvictionAmount::Quantity(mib(2000)));
+    let thresholds = thresholds_of(&EvictionConfiguration { hard, ..EvictionConfiguration::default() });
+    let mut node = node(150, vec![holder("", 1, 500)]);
+    node.thresholds = node.view.judge(&thresholds);
+    let decision = keeper().decide(second(0), &node, Forecast::None, RECLAIM);
+    assert!(matches!(decision, KeeperDecision::Unreachable(_)), "{decision:?}");
+}
+
+proptest! {
+    #[test]
+    fn never_more_than_is_missing_and_never_from_the_protected(
+        available in 0_u64..250,
+        sizes in prop::collection::vec((0_u64..400, 0_u64..400), 0..6),
+    ) {
+        let holders: Vec<_> = sizes.iter().zip(0_u8..).map(|(&(active, reducible), number)| {
+            let mut holder = holder("/besteffort", number, active);
+            holder.reducible = mib(reducible.min(active));
+            holder
+        }).collect();
+        let decision = keeper().decide(second(0), &node(available, holders.clone()), Forecast::None, RECLAIM);
+        let KeeperDecision::Near { orders, .. } = decision else { return Ok(()) };
+        let all: Bytes = orders.iter().map(|order| order.amount).sum();
+        prop_assert!(all <= mib(200_u64.saturating_sub(available)));
+        prop_assert!(orders.iter().all(|order| order.amount <= BATCH && order.amount > Bytes::ZERO));
+        for holder in &holders {
+            let of_it: Bytes = orders.iter().filter(|order| order.path == holder.path).map(|order| order.amount).sum();
+            prop_assert!(of_it <= holder.reducible);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Ageing the multi-generational LRU of one cgroup, through debugfs.
+//!
+//! Pages of the two youngest generations count as active, all others as inactive (`lru_gen_is_active`,
+//! include/linux/mm_inline.h). One new generation so makes inactive what was not used since the last but one. Source:
+//! Documentation/admin-guide/mm/multigen_lru.rst, Linux 6.12.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use reprieve_readings::{CacheMeans, CgroupPath, NewestGeneration, parse_newest_generations};
+
+use super::CacheError;
+use crate::roots::Roots;
+
+/// The largest text that is read: a few hundred bytes for each cgroup.
+const LARGEST: u64 = 64 * 1024 * 1024;
+
+/// The files of the multi-generational LRU.
+#[derive(Debug)]
+pub(super) struct Generations {
+    switch: PathBuf,
+    commands: PathBuf,
+}
+
+impl Generations {
+    pub(super) fn new(roots: &Roots) -> Self {
+        Generations { switch: roots.sys("kernel/mm/lru_gen/enabled"), commands: roots.sys("kernel/debug/lru_gen") }
+    }
+
+    /// Whether the kernel keeps generations, and debugfs shows them.
+    pub(super) fn are_on(&self) -> bool {
+        let enabled = fs::read_to_string(&self.switch).unwrap_or_default();
+        let bits = enabled.trim().strip_prefix("0x").and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        bits.is_some_and(|bits| bits & 1 == 1) && fs::metadata(&self.commands).is_ok()
+    }
+
+    /// Begins a new generation on each node of the machine.
+    pub(super) fn age(&self, path: &CgroupPath) -> Result<(), CacheError> {
+        let absent = |what: String| CacheError::Absent(CacheMeans::Age, what);
+        let failed = |error: io::Error| absent(format!("{}: {error}", self.commands.display()));
+        let text = read(&self.commands).map_err(failed)?;
+        let newest = parse_newest_generations(&text, path);
+        if newest.is_empty() {
+            return Err(absent(format!("no generations of {path}")));
+        }
+        // `+ MEMCG NODE NEWEST CAN_SWAP FORCE`
+        let age = |newest: &NewestGeneration| {
+            let NewestGeneration { memcg, node, generation } = newest;
+            fs::write(&self.commands, format!("+ {memcg} {node} {generation} 0 1\n"))
+        };
+        newest.iter().try_for_each(age).map_err(failed)
+    }
+}
+
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut text = Vec::new();
+    fs::File::open(file)?.take(LARGEST).read_to_end(&mut text)?;
+    Ok(text)
+}
