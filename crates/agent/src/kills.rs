@@ -140,8 +140,8 @@ impl KillWatch {
 
     /// Takes what has happened, without waiting, and reports the kills among it.
     pub(crate) fn take(&mut self, node: &mut Node) {
-        if !self.ledger.counts() {
-            // The first scan must tell first what was counted so far.
+        if !self.scanned_before {
+            // The first scan must tell first what was counted so far, and which process is where.
             return;
         }
         self.take_events(node);
@@ -171,6 +171,8 @@ impl KillWatch {
         }
         if self.ledger.counts() {
             self.count_all(node);
+            // Kills in cgroups that are gone, whose lines were lost, show here only.
+            self.count_node(node);
         } else {
             self.begin(node);
         }

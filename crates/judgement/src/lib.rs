@@ -25,8 +25,8 @@ mod forecast;
 #[cfg(feature = "kubernetes")]
 mod keeper;
 mod kills;
-mod lineage;
 mod ladder;
+mod lineage;
 #[cfg(feature = "oom-log")]
 mod oom;
 mod oom_kind;
@@ -47,18 +47,18 @@ pub use eviction::{
 pub use first_process::{
     FirstProcess, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,
 };
-pub use kills::{
-    Identity, Kill, KillFilter, KillId, KillKey, KillLedger, KillPlace, KillRecord, KillTotal, KillTotals,
-    LedgerChange, NamelessKills, Place, ProcessTable, Progress, SavedLedger, SeenProcess, Sighting, Told, Victim,
-    Visibility, judge_likely_victims,
-};
-pub use lineage::{Lineage, TaskCgroup};
-pub use ladder::{Ladder, LadderEvent, LadderMoment, Threshold};
 pub use forecast::{Falling, Forecast};
 #[cfg(feature = "kubernetes")]
 pub use keeper::{
     CacheKeeper, KeeperDecision, KeeperOrder, KeeperOutcome, KeeperSettings, KeeperSpared, Margin, SparedReason,
 };
+pub use kills::{
+    Identity, Kill, KillFilter, KillId, KillKey, KillLedger, KillPlace, KillRecord, KillTotal, KillTotals,
+    LedgerChange, NamelessKills, Place, ProcessTable, Progress, SavedLedger, SeenProcess, Sighting, Told, Victim,
+    Visibility, judge_likely_victims,
+};
+pub use ladder::{Ladder, LadderEvent, LadderMoment, Threshold};
+pub use lineage::{Lineage, TaskCgroup};
 #[cfg(feature = "oom-log")]
 pub use oom::{
     Candidate, Certainty, MainUser, MemoryPart, MemoryUse, OomAdvice, OomExplanation, OomKindFinding, Part, Ranking,

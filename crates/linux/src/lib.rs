@@ -26,13 +26,13 @@ mod processes;
 mod program;
 mod residency;
 mod roots;
-mod trace;
 mod signals;
 mod terminal;
+mod trace;
 mod tree;
 
-pub use children::{ChildChange, ChildEvent, fork, next_ended_child, reap, stop_or_continuation, stop_tracing};
 pub use cache::{CacheActor, CacheError, CacheOutcome, CacheTarget, DamonState};
+pub use children::{ChildChange, ChildEvent, fork, next_ended_child, reap, stop_or_continuation, stop_tracing};
 pub use controller::{ControllerError, MemoryController};
 pub use descriptors::{DescriptorBudget, raise_descriptor_limit};
 pub use error::{Problems, ReadError};
@@ -45,18 +45,18 @@ pub use node::{
     NodeKillCounter, NodeMemoryReader, NodeReading, read_boot_id, read_meminfo_text, read_node, time_asleep,
     time_since_boot,
 };
-pub use processes::{
-    command_line, in_first_pid_namespace, is_namespace_init, memory_cgroup_of, memory_hierarchy_id, process_stat,
-};
 pub use process_files::{
     all_threads_block, is_dying, oom_score_adj, process_name, process_resident, process_signals, set_oom_score_adj,
+};
+pub use processes::{
+    command_line, in_first_pid_namespace, is_namespace_init, memory_cgroup_of, memory_hierarchy_id, process_stat,
 };
 pub use program::read_program;
 pub use residency::{lock_touched_memory, shrink_program};
 pub use roots::Roots;
-pub use trace::{KillTrace, TraceDrain, TraceError};
 pub use signals::{
     ReceivedSignal, Recipient, SignalMask, SignalQueue, become_subreaper, send_signal, signal_on_parent_death,
 };
 pub use terminal::hand_over_terminal;
+pub use trace::{KillTrace, TraceDrain, TraceError};
 pub use tree::{Cgroup, CgroupId, CgroupTree, ScanSummary};

@@ -28,8 +28,8 @@ mod proc_cgroup;
 mod process;
 mod program;
 mod quantity;
-mod trace;
 mod signal;
+mod trace;
 
 pub use boot::BootId;
 pub use bytes::{Bytes, Limit};
@@ -64,5 +64,5 @@ pub use program::{
     configuration_paths, parse_elf, parse_wrapper, postgres_shared_buffers,
 };
 pub use quantity::parse_quantity;
-pub use trace::{ForkKind, LostEvents, MarkVictim, TraceDecoder, TraceEvent, TraceEventKind, TracePage, Tracepoint};
 pub use signal::{DefaultAction, Signal, SignalSets};
+pub use trace::{ForkKind, LostEvents, MarkVictim, TraceDecoder, TraceEvent, TraceEventKind, TracePage, Tracepoint};

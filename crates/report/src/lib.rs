@@ -25,7 +25,7 @@ pub use kill::KillSentence;
 pub use kills::{KillLine, KillSum, KillTable, NotAKill, TableWidth, TriggerLine, kill_details};
 pub use meminfo::meminfo_text;
 pub use metrics::{
-    CgroupFigures, CgroupLabels, EvictionFigures, ExpositionFormat, KeeperActs, KeeperFigures, KillCounts, KillSeries, LedgerFigures, NodeFigures, Snapshot,
-    Trouble, expose,
+    CgroupFigures, CgroupLabels, EvictionFigures, ExpositionFormat, KeeperActs, KeeperFigures, KillCounts, KillSeries,
+    LedgerFigures, NodeFigures, Snapshot, Trouble, expose,
 };
 pub use sizing::{argument_lines, sizing_lines};

@@ -264,6 +264,7 @@ impl KillLedger {
     /// Whether something waits for `settle`.
     pub fn is_waiting(&self) -> bool {
         !self.unplaced.is_empty()
+            || !self.marked.is_empty()
             || self.node.open().is_some_and(|open| open > 0)
             || self.cgroups.values().any(|cgroup| cgroup.account.open() > 0)
     }

@@ -160,7 +160,8 @@ impl KillLine {
 
     /// All its texts.
     fn texts(&self) -> impl Iterator<Item = &str> {
-        let always = [&self.boot_id, &self.killed_at, &self.identity, &self.kind, &self.first_process, &self.visibility];
+        let always =
+            [&self.boot_id, &self.killed_at, &self.identity, &self.kind, &self.first_process, &self.visibility];
         let sometimes = [
             &self.name,
             &self.command_line,
