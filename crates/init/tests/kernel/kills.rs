@@ -25,10 +25,12 @@ fn an_orphan_s_kill_is_told_by_its_end() {
     // The program is sleep, which takes no notice of its child: that stays as a zombie.
     let neglected = "(sleep 0.3; exec tail /dev/zero) & exec sleep 1000";
     let orphaned = "( (sleep 0.3; exec tail /dev/zero) & ); exec sleep 1000";
-    for (script, evidence) in [(neglected, "dying"), (orphaned, "reaped")] {
+    // With the kernel's notice (v2) an orphan may be seen while it is dying.
+    for (script, evidence) in [(neglected, &["dying"][..]), (orphaned, &["reaped", "dying"])] {
         let Some(mut container) = start(&[], script) else { return };
         let kill = container.wait_for_event("oom_kill");
-        assert_eq!((&kill["name"], &kill["evidence"]), (&"tail".into(), &evidence.into()), "{kill}");
+        assert_eq!(kill["name"], "tail", "{kill}");
+        assert!(evidence.iter().any(|evidence| kill["evidence"] == *evidence), "{kill}");
         crate::common::kill(container.init(), 15);
         assert_eq!(container.end(), 143);
     }
