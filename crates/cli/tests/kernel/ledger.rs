@@ -123,6 +123,23 @@ fn a_pod_s_limit_is_told_from_its_container_s() {
 }
 
 #[test]
+fn a_kill_for_want_of_the_machine_s_memory_is_booked_to_the_victim_s_container() {
+    if std::env::var_os("REPRIEVE_MAY_FILL_MACHINE").is_none() {
+        eprintln!("NOT APPLICABLE: REPRIEVE_MAY_FILL_MACHINE is not set, as it is in the virtual machines only");
+        return;
+    }
+    let Some(lab) = open_lab("machine") else { return };
+    let state = tempfile::tempdir().unwrap();
+    let _agent = Agent::start_in(state.path(), |_| {});
+    // Without a limit.
+    let cgroup = lab.cgroup(&format!("kubepods/burstable/pod11111111-2222-3333-4444-555555555555/{CONTAINER}")).unwrap();
+    let victim = kill_one(&lab, &cgroup);
+    let told = wait_for_records(state.path(), &lab.path_of(&cgroup), 1);
+    assert_eq!((&told[0]["pid"], &told[0]["kind"]), (&victim.into(), &"node".into()), "{told:#?}");
+    assert_eq!((&told[0]["container_id"], &told[0]["limited_cgroup"]), (&CONTAINER.into(), &Value::Null), "{told:#?}");
+}
+
+#[test]
 fn a_group_kill_is_counted_as_the_kernel_counts_it() {
     let Some(lab) = open_lab("whole") else { return };
     if lab.version() == Version::V1 {
