@@ -28,11 +28,17 @@ fn an_orphan_s_kill_is_told_by_its_end() {
     // With the kernel's notice (v2) an orphan may be seen while it is dying.
     for (script, evidence) in [(neglected, &["dying"][..]), (orphaned, &["reaped", "dying"])] {
         let Some(mut container) = start(&[], script) else { return };
-        let kill = container.wait_for_event("oom_kill");
-        assert_eq!(kill["name"], "tail", "{kill}");
+        // Linux 6.12 may take the program too, while the first victim still ends. That is told as well.
+        let tail = || container.events("oom_kill").into_iter().find(|kill| kill["name"] == "tail");
+        let kill =
+            reprieve_lab::wait_for(crate::PATIENCE, tail).unwrap_or_else(|| panic!("{}", container.read("said")));
         assert!(evidence.iter().any(|evidence| kill["evidence"] == *evidence), "{kill}");
-        crate::common::kill(container.init(), 15);
-        assert_eq!(container.end(), 143);
+        if container.oom_kills() == 1 {
+            crate::common::kill(container.init(), 15);
+            assert_eq!(container.end(), 143);
+        } else {
+            assert_eq!(container.end(), 137);
+        }
     }
 }
 
