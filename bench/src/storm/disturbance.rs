@@ -18,9 +18,6 @@ use crate::progress;
 /// How long the agent is away or stopped, while kills go on.
 const AWAY: Duration = Duration::from_millis(300);
 
-/// As long as the agent may take to tell what it has read.
-const SETTLED: Duration = Duration::from_secs(2);
-
 /// More text than the logs of the kernels here hold (128 and 256 KiB), in lines of 200 bytes.
 const FLOOD_LINES: usize = 2500;
 
@@ -86,31 +83,27 @@ fn start(program: &Path, state: &Path, cgroup: &Path) -> Result<Server> {
     Ok(server)
 }
 
-/// Disturbs the agent at even distances, until all are dead. The overrun comes first.
+/// Disturbs the agent at even distances, until all are dead. The overrun comes last.
 pub(crate) fn disturb(mut agent: AgentUnderFire, options: &Options, dead: &AtomicUsize) -> Result<Disturbed> {
     let disturbances = options.restarts + 1;
-    let mut overrun = (f64::INFINITY, 0.0);
-    for number in 0..disturbances {
-        let at = options.kills * (number + 1) / (disturbances + 1);
+    let wait_for = |number: usize| {
+        let at = options.kills * number / (disturbances + 1);
         while dead.load(Ordering::Relaxed) < at {
             thread::sleep(Duration::from_millis(1));
         }
-        if number > 0 {
-            progress(&format!("after {at} kills: kill -9"));
-            agent.restart()?;
-            continue;
-        }
-        progress(&format!("after {at} kills: the log is overwritten while the agent is stopped"));
-        let began = monotonic();
-        agent.stop_while(|| {
-            thread::sleep(AWAY);
-            flood_log()
-        })?;
-        overrun = (began, monotonic());
-        // What it read before its end it should have told; a kill waits for a second at most.
-        thread::sleep(SETTLED);
+        dead.load(Ordering::Relaxed)
+    };
+    for number in 1..disturbances {
+        progress(&format!("after {} kills: kill -9", wait_for(number)));
+        agent.restart()?;
     }
-    Ok(Disturbed { agent, overrun, restarts: options.restarts })
+    progress(&format!("after {} kills: the log is overwritten while the agent is stopped", wait_for(disturbances)));
+    let began = monotonic();
+    agent.stop_while(|| {
+        thread::sleep(AWAY);
+        flood_log()
+    })?;
+    Ok(Disturbed { agent, overrun: (began, monotonic()), restarts: options.restarts })
 }
 
 /// Each line through a descriptor of its own: the kernel limits the lines of one. As debug messages, so that no console

@@ -44,7 +44,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 200)]
     cgroups: usize,
     /// Containers that are there at a time
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 6)]
     at_once: usize,
     /// The peer
     #[arg(long, default_value = "dmesg")]

@@ -26,6 +26,7 @@ mod witnesses;
 
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -72,6 +73,9 @@ pub struct AgentOptions {
     pub eviction: EvictionOptions,
 }
 
+/// How long to wait at the end for the watch, which may be in the middle of a scan.
+const LAST_SCAN: Duration = Duration::from_secs(2);
+
 /// How long to wait at the end for a disk to take what has been told.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
@@ -85,6 +89,8 @@ pub fn run(options: &AgentOptions) -> Result<()> {
     let (journal, saved) = Journal::open(options.state_directory.clone(), options.retention);
     let _socket = options.state_directory.as_deref().and_then(|directory| serve_socket(directory, &journal));
     let watch = NodeWatch::open(options, shared.clone(), journal.clone(), saved)?;
+    // Its end tells the watch to end.
+    let (keep_watching, end) = UnixStream::pair().context("can't make a pair of sockets")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start")?;
     let ended = runtime.block_on(async {
         let listener = TcpListener::bind(options.listen)
@@ -94,13 +100,19 @@ pub fn run(options: &AgentOptions) -> Result<()> {
         let mut terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for SIGINT")?;
         tracing::info!(%address, interval = ?options.interval, "reprieve agent is up: metrics at http://{address}/metrics");
-        let watch_ended = start_watch(watch)?;
-        tokio::select! {
+        let mut running = start_watch(watch, end)?;
+        let ended = tokio::select! {
             served = http::serve(listener, shared) => served.context("HTTP server failed"),
-            _ = watch_ended => Err(anyhow!("the watch over the cgroups has ended: this is a bug, please report it")),
+            _ = &mut running => return Err(anyhow!("the watch over the cgroups has ended: this is a bug, please report it")),
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
+        };
+        // The watch gives back what it has of the kernel, such as its tracing.
+        drop(keep_watching);
+        if tokio::time::timeout(LAST_SCAN, running).await.is_err() {
+            tracing::warn!("the watch over the cgroups does not end: its tracing goes on until the next start");
         }
+        ended
     });
     if !journal.flush(LAST_WRITE) {
         tracing::warn!("the last kills told could not be stored");
@@ -119,13 +131,13 @@ fn serve_socket(directory: &Path, journal: &Journal) -> Option<Served> {
         .ok()
 }
 
-/// Starts the watch's thread. The answer resolves if it ever ends, which it should not.
-fn start_watch(watch: NodeWatch) -> Result<oneshot::Receiver<()>> {
+/// Starts the watch's thread, which goes on until the other side of `end` is closed. The answer resolves when it ends.
+fn start_watch(watch: NodeWatch, end: UnixStream) -> Result<oneshot::Receiver<()>> {
     let (alive, ended) = oneshot::channel();
     let run = move || {
         // Dropped when the thread ends, however it ends.
         let _alive: oneshot::Sender<()> = alive;
-        watch.run();
+        watch.run(&end);
     };
     std::thread::Builder::new().name("node-watch".into()).spawn(run).context("can't start a thread")?;
     Ok(ended)

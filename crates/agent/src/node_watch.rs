@@ -3,7 +3,9 @@
 //! A scan of thousands of cgroups takes long compared with a kill, so it is cut into steps and kills are looked for in
 //! between.
 
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -14,7 +16,7 @@ use reprieve_linux::{
 };
 use reprieve_readings::Escaped;
 use reprieve_report::{NodeFigures, Snapshot};
-use rustix::event::{Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::AgentOptions;
@@ -59,15 +61,17 @@ impl NodeWatch {
         Ok(NodeWatch { interval: options.interval, node, kills, keeper, shared, scans: 0 })
     }
 
-    /// Watches for ever.
-    pub(crate) fn run(mut self) {
+    /// Watches until the other side of `end` is closed.
+    pub(crate) fn run(mut self, end: &UnixStream) {
         let mut next = Instant::now();
         loop {
             self.scan();
             // A scan that came early moves the next one too.
             let now = Instant::now();
             next = (next + self.interval).clamp(now, now + self.interval);
-            self.listen_until(next);
+            if self.listen_until(next, end).is_break() {
+                return;
+            }
         }
     }
 
@@ -125,15 +129,20 @@ impl NodeWatch {
         });
     }
 
-    /// Listens for kills until it is time for the next scan, or kills want one.
-    fn listen_until(&mut self, end: Instant) {
+    /// Listens for kills until it is time for the next scan, or kills want one. Breaks at the end of all.
+    fn listen_until(&mut self, next: Instant, end: &UnixStream) -> ControlFlow<()> {
         loop {
-            let left = end.saturating_duration_since(Instant::now());
+            let left = next.saturating_duration_since(Instant::now());
             if left.is_zero() || self.kills.wants_scan() || self.keeper.wants_scan(&mut self.node) {
-                return;
+                return ControlFlow::Continue(());
             }
             let wait = self.kills.patience().map_or(left, |patience| patience.min(left)).min(self.keeper.patience());
-            let happened = poll(&mut self.kills.poll_fds(), Some(&timespec(wait)));
+            let mut waited_for = self.kills.poll_fds();
+            waited_for.push(PollFd::new(end, PollFlags::IN));
+            let happened = poll(&mut waited_for, Some(&timespec(wait)));
+            if waited_for.last().is_some_and(|end| !end.revents().is_empty()) {
+                return ControlFlow::Break(());
+            }
             match happened {
                 Ok(_) | Err(Errno::INTR) => self.kills.take(&mut self.node),
                 Err(errno) => {

@@ -132,7 +132,8 @@ fn a_kill_for_want_of_the_machine_s_memory_is_booked_to_the_victim_s_container()
     let state = tempfile::tempdir().unwrap();
     let _agent = Agent::start_in(state.path(), |_| {});
     // Without a limit.
-    let cgroup = lab.cgroup(&format!("kubepods/burstable/pod11111111-2222-3333-4444-555555555555/{CONTAINER}")).unwrap();
+    let cgroup =
+        lab.cgroup(&format!("kubepods/burstable/pod11111111-2222-3333-4444-555555555555/{CONTAINER}")).unwrap();
     let victim = kill_one(&lab, &cgroup);
     let told = wait_for_records(state.path(), &lab.path_of(&cgroup), 1);
     assert_eq!((&told[0]["pid"], &told[0]["kind"]), (&victim.into(), &"node".into()), "{told:#?}");

@@ -105,23 +105,31 @@ impl KillLedger {
         }
     }
 
-    /// Names what nothing else does by the kernel's marks, oldest first.
+    /// Names what nothing else does by the kernel's marks, oldest first: those of cgroups that have counted such kills, and
+    /// then as many more as the machine has counted elsewhere. Whom a cgroup that is there did not count ended by itself.
     fn name_marked(&mut self, end: Duration, told: &mut Vec<Told>) {
-        let open = match self.node.open() {
-            Some(_) => self.node.open_at(end).saturating_sub(self.unplaced.iter().map(Named::units).sum()),
-            None => self.cgroups.values().map(|cgroup| cgroup.account.open_at(end)).sum(),
+        let named: u64 = self.unplaced.iter().map(Named::units).sum();
+        let mut elsewhere = match self.node.open() {
+            Some(_) => self.unaccounted(end),
+            None => self.cgroups.values().map(|cgroup| cgroup.account.open_at(end)).sum::<u64>().saturating_sub(named),
         };
-        let mut left = open;
-        while left > 0 {
-            let Some(marked) = self.marked.pop_front_if(|marked| marked.since <= end) else { return };
-            match marked.place.as_ref().map(|place| place.inode) {
-                // The kernel counts before it marks: this one ended by itself, or is told already.
-                Some(Some(inode)) if self.open_in(inode) == 0 => continue,
-                Some(_) => told.push(self.tell_named(marked)),
-                None => self.unplaced.push_back(marked),
+        for marked in std::mem::take(&mut self.marked) {
+            let counted = marked.place.as_ref().and_then(|place| place.inode).map_or(0, |inode| self.open_in(inode));
+            if marked.since > end {
+                self.marked.push_back(marked);
+            } else if counted > 0 && self.room() != Some(0) {
+                self.loose = true;
+                told.push(self.tell_named(marked));
+            } else if elsewhere > 0 {
+                elsewhere -= 1;
+                self.loose = true;
+                match marked.place {
+                    Some(_) => told.push(self.tell_named(marked)),
+                    None => self.unplaced.push_back(marked),
+                }
+            } else {
+                self.marked.push_back(marked);
             }
-            self.loose = true;
-            left -= 1;
         }
     }
 
