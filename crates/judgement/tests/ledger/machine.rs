@@ -151,12 +151,11 @@ impl Machine {
                     self.truth.push(Kill { pid, path, number: self.node_kills, line_lost: false });
                 }
             }
-            Some(Stage::Mark { cgroup, pid, repeat }) => {
-                if !repeat && random.percent(80) {
-                    let place = random.percent(50).then(|| self.place(cgroup));
-                    self.marks.push(self.sighting(self.victim(pid, false), place));
-                }
+            Some(Stage::Mark { cgroup, pid, repeat: false }) if random.percent(80) => {
+                let place = random.percent(50).then(|| self.place(cgroup));
+                self.marks.push(self.sighting(self.victim(pid, false), place));
             }
+            Some(Stage::Mark { .. }) => {}
             Some(Stage::Print { cgroup, pid, repeat }) => {
                 let place = random.percent(self.report_percent).then(|| self.place(cgroup));
                 let lost = random.percent(self.lost_percent);

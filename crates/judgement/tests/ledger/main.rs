@@ -44,6 +44,8 @@ fn simulate(seed: u64) {
 
 /// `REPRIEVE_SIMULATIONS` runs (20,000 without it), from the seed `REPRIEVE_SEED` on.
 #[test]
+// The crate is pure; its test may be told how long to run.
+#[allow(clippy::disallowed_methods, clippy::disallowed_macros)]
 fn every_kill_is_told_once_whatever_happens() {
     let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     let first = number("REPRIEVE_SEED", 1);
