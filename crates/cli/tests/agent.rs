@@ -99,6 +99,12 @@ fn a_counter_that_rises_is_told_and_history_is_not() {
     // Made elsewhere and moved into place whole, so that no scan sees another count before.
     let made = captured.sound_cgroup(b"../made").unwrap();
     fs::write(made.join("memory.events.local"), "low 0\nhigh 0\nmax 9\noom 5\noom_kill 5\n").unwrap();
+    // The machine counts them too: without that, the ledger takes them for told elsewhere.
+    let vmstat = fs::read_to_string(captured.proc().join("vmstat")).unwrap();
+    let count = |line: &str| line.strip_prefix("oom_kill ").map(|kills| kills.parse::<u64>().unwrap());
+    let before = vmstat.lines().find_map(count).unwrap();
+    let after = vmstat.replace(&format!("oom_kill {before}\n"), &format!("oom_kill {}\n", before + 5));
+    fs::write(captured.proc().join("vmstat"), after).unwrap();
     fs::rename(made, captured.sys().join("fs/cgroup/counted")).unwrap();
     // The kernel's log is this machine's own, so kills elsewhere may be told too.
     let told = agent.wait_for_line(|line| {
