@@ -56,14 +56,23 @@ impl Processes {
     /// Of the processes that were in a cgroup when last seen, the likely victims of `count` kills there.
     pub(crate) fn likely_victims(&self, cgroup: CgroupInode, count: u64, node: &mut Node) -> Vec<SeenProcess> {
         let mut problems = Problems::default();
-        let has_vanished = |process: &&SeenProcess| {
+        let Some(full) = self.full(cgroup, node) else { return Vec::new() };
+        let has_vanished = |process: &SeenProcess| {
             let now = problems.keep(process_stat(&node.roots, process.id.pid));
             // What can't be looked at has not vanished.
             now.is_some_and(|now| now.is_none_or(|now| now.id != process.id || now.ended))
         };
-        let vanished = self.table.members(cgroup).iter().filter(has_vanished).cloned().collect();
+        let likely = judge_likely_victims(self.table.members(cgroup), count, full, has_vanished);
         node.problems.take(&problems);
-        judge_likely_victims(vanished, count)
+        likely
+    }
+
+    /// What a cgroup may use or, without a limit of its own, uses: in pages.
+    fn full(&self, inode: CgroupInode, node: &Node) -> Option<u64> {
+        let path = self.table.path(inode)?;
+        let memory = node.tree.find(path).filter(|cgroup| cgroup.inode() == inode)?.memory();
+        let bytes = memory.max.and_then(Limit::bytes).or(memory.usage)?;
+        Some(bytes.get() / page_size())
     }
 
     /// Takes what arguments were read since last asked.
@@ -101,6 +110,10 @@ impl Processes {
         }
         self.table.see(cgroup.inode(), cgroup.path(), seen);
     }
+}
+
+fn page_size() -> u64 {
+    u64::try_from(rustix::param::page_size()).unwrap_or(4096)
 }
 
 /// Whether less than a quarter is left below the cgroup's own limit.

@@ -254,6 +254,30 @@ fn without_the_right_to_read_the_log_kills_are_still_counted() {
 }
 
 #[test]
+fn whoever_was_large_and_has_vanished_is_the_likely_victim() {
+    let Some(lab) = open_lab("vanished") else { return };
+    let cgroup = container(&lab, LIMIT);
+    let path = lab.path_of(&cgroup);
+    let mut command = reprieve();
+    // As nobody, it can read neither the kernel's log nor its tracepoints.
+    command.args(["agent", "--listen", "127.0.0.1:0", "--interval", "100ms"]).uid(65534).gid(65534);
+    let mut agent = Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(agent.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+    if !lines.find(|line| line.contains("is up") || line.contains("can't read")).unwrap().contains("can't read") {
+        eprintln!("NOT APPLICABLE: everybody may read the kernel's log");
+        return;
+    }
+    lines.find(|line| line.contains("is up")).unwrap();
+    // A worker fills its buffer with most of the limit, is seen with that, and then takes the rest.
+    let script = "(head -c 9000000 /dev/zero; sleep 3; exec cat /dev/zero) | \
+                  dd bs=20M iflag=fullblock of=/dev/null; sleep 600";
+    let _first = Running(lab.spawn(&cgroup, &mut shell(script)).unwrap());
+    let kill = lines.find(|line| line.contains("OOM kill") && line.contains(&path)).expect("it is counted");
+    assert!(kill.contains("OOM kill: probably dd (pid "), "{kill}");
+    assert!(kill.contains("the first process survived"), "{kill}");
+}
+
+#[test]
 fn kills_that_the_kernel_does_not_report_in_full_are_told_in_their_cgroup_at_once() {
     const KILLS: usize = 15;
     let Some(lab) = open_lab("storm") else { return };

@@ -71,6 +71,11 @@ impl ProcessTable {
         Some((cgroup, &members.path, process))
     }
 
+    /// The path of a cgroup in which processes were seen.
+    pub fn path(&self, cgroup: CgroupInode) -> Option<&CgroupPath> {
+        self.cgroups.get(&cgroup).map(|members| &members.path)
+    }
+
     /// The processes of a cgroup as last seen.
     pub fn members(&self, cgroup: CgroupInode) -> &[SeenProcess] {
         self.cgroups.get(&cgroup).map(|members| members.processes.as_slice()).unwrap_or_default()
@@ -96,9 +101,24 @@ impl ProcessTable {
     }
 }
 
-/// Of the processes that vanished from a cgroup in which `count` were killed, the likely victims: the largest, as the
-/// kernel would have chosen. Who it wasn't may have ended by itself.
-pub fn judge_likely_victims(mut vanished: Vec<SeenProcess>, count: u64) -> Vec<SeenProcess> {
+/// Of the processes of a cgroup as last seen, the likely victims of `count` kills there: the largest of those that have
+/// vanished, as the kernel would have chosen.
+///
+/// A process that was small has often ended by itself. So whoever is named must have been half as large as the largest,
+/// and together they must have filled half of what the cgroup may use, in pages: else whoever filled it came or grew since.
+pub fn judge_likely_victims(
+    seen: &[SeenProcess],
+    count: u64,
+    full: u64,
+    mut has_vanished: impl FnMut(&SeenProcess) -> bool,
+) -> Vec<SeenProcess> {
+    let all: u64 = seen.iter().map(|process| process.resident_pages).sum();
+    let largest = seen.iter().map(|process| process.resident_pages).max().unwrap_or(0);
+    if all < full / 2 {
+        return Vec::new();
+    }
+    let is_large = |process: &&SeenProcess| process.resident_pages >= largest / 2;
+    let mut vanished: Vec<_> = seen.iter().filter(is_large).filter(|process| has_vanished(process)).cloned().collect();
     vanished.sort_by_key(|process| (std::cmp::Reverse(process.resident_pages), process.id.pid));
     vanished.truncate(usize::try_from(count).unwrap_or(usize::MAX));
     vanished
@@ -158,8 +178,12 @@ mod tests {
 
     #[test]
     fn the_largest_are_the_likely_victims() {
-        let vanished = vec![process(1, 10), process(2, 30), process(3, 20)];
-        let pids = |count| judge_likely_victims(vanished.clone(), count).iter().map(|it| it.id.pid).collect::<Vec<_>>();
-        assert_eq!([pids(1), pids(2), pids(9)], [vec![2], vec![2, 3], vec![2, 3, 1]]);
+        let seen = [process(1, 10), process(2, 30), process(3, 20), process(4, 30)];
+        let judge = |count, full| {
+            let likely = judge_likely_victims(&seen, count, full, |process| process.id.pid != 4);
+            likely.iter().map(|process| process.id.pid).collect::<Vec<_>>()
+        };
+        assert_eq!([judge(1, 90), judge(2, 90), judge(9, 180)], [vec![2], vec![2, 3], vec![2, 3]]);
+        assert_eq!(judge(9, 200), [0; 0], "they left most of it to somebody else");
     }
 }
