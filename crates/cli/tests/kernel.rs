@@ -268,8 +268,8 @@ fn whoever_was_large_and_has_vanished_is_the_likely_victim() {
         return;
     }
     lines.find(|line| line.contains("is up")).unwrap();
-    // A worker fills its buffer with most of the limit, is seen with that, and then takes the rest.
-    let script = "(head -c 9000000 /dev/zero; sleep 3; exec cat /dev/zero) | \
+    // A worker fills its buffer with most of the limit, so that each scan looks at it, and then takes the rest.
+    let script = "(head -c 12800000 /dev/zero; sleep 3; exec cat /dev/zero) | \
                   dd bs=20M iflag=fullblock of=/dev/null; sleep 600";
     let _first = Running(lab.spawn(&cgroup, &mut shell(script)).unwrap());
     let kill = lines.find(|line| line.contains("OOM kill") && line.contains(&path)).expect("it is counted");
