@@ -181,7 +181,7 @@ impl KillWatch {
         for id in &summary.appeared {
             self.watch(*id, node);
         }
-        self.witnesses.processes.look(node);
+        self.witnesses.processes.look(&self.ledger, node);
         self.take(node);
     }
 

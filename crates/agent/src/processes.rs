@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use reprieve_judgement::{ProcessTable, SeenProcess, judge_likely_victims};
+use reprieve_judgement::{KillLedger, ProcessTable, SeenProcess, judge_likely_victims};
 use reprieve_linux::{Cgroup, CgroupId, Problems, Roots, command_line, process_stat};
 use reprieve_readings::{Bytes, CgroupInode, Limit, ProcessId};
 
@@ -39,12 +39,17 @@ impl Processes {
     }
 
     /// Looks at the processes of cgroups after a scan: of those near their limit, of those that are new, and of a part of
-    /// the others.
-    pub(crate) fn look(&mut self, node: &mut Node) {
+    /// the others. Not where kills wait for a name: who has vanished from there must still be known.
+    pub(crate) fn look(&mut self, ledger: &KillLedger, node: &mut Node) {
         self.take_command_lines();
         self.scans += 1;
         let mut problems = Problems::default();
-        let due: Vec<CgroupId> = node.tree.iter().filter(|cgroup| self.is_due(cgroup, node)).map(Cgroup::id).collect();
+        let due: Vec<CgroupId> = node
+            .tree
+            .iter()
+            .filter(|cgroup| ledger.open_in(cgroup.inode()) == 0 && self.is_due(cgroup, node))
+            .map(Cgroup::id)
+            .collect();
         for id in due {
             if let Some(cgroup) = node.tree.get(id) {
                 self.look_at(cgroup, &node.roots, &mut problems);

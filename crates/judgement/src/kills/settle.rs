@@ -186,7 +186,8 @@ impl KillLedger {
         !ahead && !self.unnamed.iter().any(lately)
     }
 
-    fn open_in(&self, inode: CgroupInode) -> u64 {
+    /// Kills that a cgroup has counted and nothing has told.
+    pub fn open_in(&self, inode: CgroupInode) -> u64 {
         self.cgroups.get(&inode).map_or(0, |cgroup| cgroup.account.open())
     }
 
