@@ -57,19 +57,21 @@ fn start(directory: &Path) -> Child {
         .unwrap()
 }
 
-/// Kills it after some time; says what it had told to be durable.
-fn kill_after(mut child: Child, pause: Duration) -> Option<u64> {
+/// Kills it some time after it told this many changes; says what it had told to be durable.
+fn kill_after(mut child: Child, changes: u64, pause: Duration) -> Option<u64> {
     let mut lines = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("opened") && lines.read_line(&mut line).unwrap() > 0 {}
+    let mut told = String::new();
+    while !told.contains("opened") && lines.read_line(&mut told).unwrap() > 0 {}
+    for _ in 0..changes {
+        lines.read_line(&mut told).unwrap();
+    }
     std::thread::sleep(pause);
     child.kill().unwrap();
     child.wait().unwrap();
-    let mut rest = String::new();
-    lines.read_to_string(&mut rest).unwrap();
-    assert!(!rest.contains("panicked"), "{rest}");
+    lines.read_to_string(&mut told).unwrap();
+    assert!(!told.contains("panicked"), "{told}");
     // The last line may be cut.
-    let whole = rest.rfind('\n').map_or("", |end| &rest[..end]);
+    let whole = told.rfind('\n').map_or("", |end| &told[..end]);
     whole.lines().filter_map(|line| line.strip_prefix("applied ")?.parse().ok()).next_back()
 }
 
@@ -108,8 +110,8 @@ fn a_change_survives_sigkill_wholly_or_not_at_all() {
     let (mut acknowledged, mut cut) = (0, 0);
     for _ in 0..ROUNDS {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let pause = Duration::from_micros((random >> 33) % 30_000);
-        acknowledged = kill_after(start(directory.path()), pause).unwrap_or(acknowledged);
+        let pause = Duration::from_micros((random >> 33) % 10_000);
+        acknowledged = kill_after(start(directory.path()), (random >> 50) % 4, pause).unwrap_or(acknowledged);
         let next = check(directory.path(), acknowledged);
         cut += u64::from(next > acknowledged);
         acknowledged = next;
