@@ -38,6 +38,9 @@ enum Command {
     /// What runs inside the cgroups
     #[command(hide = true)]
     Work(work::Options),
+    /// What `means` calls to write to memory.force_empty
+    #[command(hide = true)]
+    ForceEmptyWriter { parent: u32 },
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Means(options) => means::run(&options),
         Command::Keep(options) => keep::run(&options),
         Command::Work(options) => work::run(&options),
+        Command::ForceEmptyWriter { parent } => reprieve_linux::write_force_empty(parent).map_err(Into::into),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

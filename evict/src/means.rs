@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 use reprieve_lab::Version;
-use reprieve_linux::{CacheActor, Roots};
+use reprieve_linux::{CacheActor, ForceEmptyWriter, Roots};
 use reprieve_readings::{Bytes, CacheMeans, CgroupPath, CgroupVersion};
 use rustix::io::ReadWriteFlags;
 
@@ -59,6 +59,18 @@ const WAYS: &[Way] = &[
         step: 32 << 20,
         pause: Duration::ZERO,
     },
+    Way {
+        name: "memory.force_empty, cut short at 4 MiB every 20 ms",
+        means: CacheMeans::ForceEmptyStep,
+        step: 4 << 20,
+        pause: PAUSE,
+    },
+    Way {
+        name: "memory.force_empty, cut short, 32 MiB at a time, as the keeper asks",
+        means: CacheMeans::ForceEmptyStep,
+        step: 32 << 20,
+        pause: Duration::ZERO,
+    },
     Way { name: "memory.force_empty", means: CacheMeans::ForceEmpty, step: 0, pause: Duration::ZERO },
 ];
 
@@ -98,7 +110,8 @@ fn measure(options: &Options, way: Way) -> Result<Option<String>> {
     let found = tree.find(&CgroupPath::new(node.lab.path_of(&cgroup).as_bytes())).context("the cgroup is gone")?;
     let target = found.cache_target()?;
     let version = if node.lab.version() == Version::V1 { CgroupVersion::V1 } else { CgroupVersion::V2 };
-    let mut actor = CacheActor::new(&Roots::default(), version, false);
+    let mut actor = CacheActor::new(&Roots::default(), version, false)
+        .with_writer(ForceEmptyWriter::this_program(["force-empty-writer"]));
     if !actor.means(&target).contains(&way.means) {
         return Ok(None);
     }

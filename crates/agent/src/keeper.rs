@@ -15,11 +15,11 @@ use reprieve_judgement::{
     KeeperOrder, KeeperSettings, KubeletView, Margin, NodeUsage, judge_allocatable, judge_evictions, judge_node,
     thresholds_of,
 };
-use reprieve_linux::{CgroupId, NodeReading, Problems, read_small_file};
+use reprieve_linux::{CgroupId, ForceEmptyWriter, NodeReading, Problems, read_small_file};
 use reprieve_readings::{Bytes, CgroupVersion, EvictionConfiguration, Meminfo, PodList, parse_pod_list};
 use reprieve_report::{CgroupFigures, CgroupLabels, EvictionFigures};
 
-use crate::keeper_acts::{ActThread, Acts, KnownMeans};
+use crate::keeper_acts::{ActThread, Acts, KnownMeans, open_actor};
 use crate::keeper_log;
 use crate::log::LogFormat;
 use crate::node::Node;
@@ -62,6 +62,8 @@ pub struct EvictionOptions {
     pub margin: Margin,
     /// Whether it may have anonymous memory swapped out.
     pub with_anonymous: bool,
+    /// What writes to v1's `memory.force_empty` until it is cut short.
+    pub writer: ForceEmptyWriter,
 }
 
 /// The watch over evictions.
@@ -101,7 +103,7 @@ impl Keeper {
         }
         let page_size = Bytes::new(rustix::param::page_size() as u64);
         let thread = (options.keep_cache == KeepCache::On).then(|| {
-            let thread = ActThread::start(&node.roots, node.tree.version(), options.with_anonymous);
+            let thread = ActThread::start(open_actor(node, options), options.with_anonymous);
             thread.map_err(|error| node.problems.take_one(format!("the cache keeper can't act: no thread: {error}")))
         });
         Keeper {
@@ -116,7 +118,7 @@ impl Keeper {
             falling: Vec::new(),
             limits: HashMap::new(),
             thread: thread.and_then(Result::ok),
-            means: KnownMeans::new(&node.roots, node.tree.version()),
+            means: KnownMeans::new(open_actor(node, options)),
             acts: Acts::default(),
             evictions: Evictions::default(),
             forecasts: Vec::new(),

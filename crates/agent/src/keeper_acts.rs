@@ -6,10 +6,11 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use reprieve_judgement::{KeeperOrder, KeeperOutcome};
-use reprieve_linux::{CacheActor, CacheError, CacheOutcome, CacheTarget, Cgroup, Problems, Roots, read_node};
-use reprieve_readings::{Bytes, CacheMeans, CgroupVersion};
+use reprieve_linux::{CacheActor, CacheError, CacheOutcome, CacheTarget, Cgroup, Problems, read_node};
+use reprieve_readings::{Bytes, CacheMeans};
 use reprieve_report::KeeperActs;
 
+use crate::keeper::EvictionOptions;
 use crate::node::Node;
 use crate::problems::NamedProblems;
 
@@ -25,10 +26,9 @@ pub(crate) struct ActThread {
 
 impl ActThread {
     /// Starts it.
-    pub(crate) fn start(roots: &Roots, version: CgroupVersion, with_anonymous: bool) -> io::Result<Self> {
+    pub(crate) fn start(mut actor: CacheActor, with_anonymous: bool) -> io::Result<Self> {
         let (orders, incoming) = channel::<(CacheTarget, KeeperOrder)>();
         let (outgoing, done) = channel();
-        let mut actor = open_actor(roots, version);
         let run = move || {
             for (target, order) in incoming {
                 let result = actor.act(&target, order.means, order.amount, with_anonymous);
@@ -76,9 +76,11 @@ impl ActThread {
     }
 }
 
-fn open_actor(roots: &Roots, version: CgroupVersion) -> CacheActor {
-    let swap = read_node(roots, &mut Problems::default()).meminfo.and_then(|meminfo| meminfo.swap_total);
-    CacheActor::new(roots, version, swap.is_none_or(|swap| swap > Bytes::ZERO))
+/// Who acts on the cgroups of this node.
+pub(crate) fn open_actor(node: &Node, options: &EvictionOptions) -> CacheActor {
+    let swap = read_node(&node.roots, &mut Problems::default()).meminfo.and_then(|meminfo| meminfo.swap_total);
+    CacheActor::new(&node.roots, node.tree.version(), swap.is_none_or(|swap| swap > Bytes::ZERO))
+        .with_writer(options.writer.clone())
 }
 
 /// The means that the kernel has, asked again now and then: DAMON may be set up by others, and generations switched on.
@@ -92,8 +94,8 @@ pub(crate) struct KnownMeans {
 impl KnownMeans {
     const AGE: Duration = Duration::from_secs(30);
 
-    pub(crate) fn new(roots: &Roots, version: CgroupVersion) -> Self {
-        KnownMeans { actor: open_actor(roots, version), means: Vec::new(), asked: None }
+    pub(crate) fn new(actor: CacheActor) -> Self {
+        KnownMeans { actor, means: Vec::new(), asked: None }
     }
 
     /// The means for cgroups like this one, the gentlest first.

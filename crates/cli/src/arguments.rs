@@ -60,6 +60,12 @@ pub(crate) enum Command {
     /// Show how much memory the calling process may still use
     #[command(after_help = free::EXAMPLES)]
     Free(FreeArguments),
+    /// What the agent calls to write to memory.force_empty, its standard output, until it kills it
+    #[command(hide = true)]
+    ForceEmptyWriter {
+        /// The process that has called it
+        parent: u32,
+    },
     /// Run a command as a container's first process: `reprieve init --help`
     #[command(disable_help_flag = true)]
     Init(InitArguments),

@@ -5,6 +5,7 @@ mod env;
 mod evictions;
 mod exec;
 mod explain;
+mod force_empty_writer;
 mod forecast;
 mod free;
 mod init;
@@ -31,6 +32,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Evictions(arguments) => evictions::run(&arguments),
         Command::Forecast(arguments) => forecast::run(&arguments),
         Command::Free(arguments) => free::run(&arguments),
+        Command::ForceEmptyWriter { parent } => force_empty_writer::run(parent),
         Command::Init(_) => init::run(),
         Command::Meminfo(arguments) => meminfo::run(&arguments),
     };

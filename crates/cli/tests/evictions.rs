@@ -162,7 +162,7 @@ fn a_dry_run_says_what_it_would_do_once_and_writes_nothing() {
     std::thread::sleep(Duration::from_millis(500));
     let again = agent.lines.try_iter().filter(|line| line.contains("dry run: would")).count();
     assert_eq!(again, 0, "once a minute");
-    assert!(agent.sample("reprieve_keeper_dry_orders_total").unwrap() >= 4.0);
+    assert!(agent.sample("reprieve_keeper_dry_orders_total").unwrap() >= 1.0);
     assert_eq!(agent.sample("reprieve_keeper_info{mode=\"dry-run\"}"), Some(1.0));
     assert_eq!(agent.sample("reprieve_keeper_near"), Some(1.0));
     let labels = "{signal=\"memory.available\",kind=\"hard\"}";

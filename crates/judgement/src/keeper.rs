@@ -109,10 +109,9 @@ pub struct CacheKeeper {
 
 /// A holder with less active cache is not worth the work.
 const SMALLEST: Bytes = Bytes::from_mib(4);
-/// What is ordered at once while there is time: gentle steps, and a look at what came of them.
-const LARGEST_STEP: Bytes = Bytes::from_mib(128);
-/// The most that one order for `memory.reclaim` asks for.
-const BATCH: Bytes = Bytes::from_mib(32);
+/// What is ordered at once while there is time, and in need: then comes a look at what came of it.
+const LARGEST_ROUND: Bytes = Bytes::from_mib(128);
+const LARGEST_ROUND_IN_NEED: Bytes = Bytes::from_mib(512);
 /// Two rounds of the kubelet: a crossing foretold within is as good as sure.
 const SURE: Duration = Duration::from_secs(20);
 
@@ -212,7 +211,7 @@ impl CacheKeeper {
             let used = self.holders.get(&holder.path).is_some_and(HolderState::is_used);
             (rank(holder.owner.qos), used, std::cmp::Reverse(holder.active_file()))
         });
-        let mut left = if need.urgent { need.deficit } else { need.deficit.min(LARGEST_STEP) };
+        let mut left = need.deficit.min(if need.urgent { LARGEST_ROUND_IN_NEED } else { LARGEST_ROUND });
         let mut orders = Vec::new();
         let mut spared = Vec::new();
         for holder in candidates {
@@ -224,7 +223,7 @@ impl CacheKeeper {
                 Ok(chosen) => {
                     let amount = left.min(holder.active_file()).min(holder.reducible);
                     left = left.saturating_sub(amount);
-                    orders.extend(split(&holder.path, chosen, amount));
+                    orders.push(KeeperOrder { path: holder.path.clone(), means: chosen, amount });
                 }
                 Err(reason) => spared.push(KeeperSpared { path: holder.path.clone(), reason }),
             }
@@ -248,14 +247,4 @@ fn rank(qos: Option<QosClass>) -> u8 {
         Some(QosClass::Burstable) => 2,
         Some(QosClass::Guaranteed) => 3,
     }
-}
-
-fn split(path: &CgroupPath, means: CacheMeans, amount: Bytes) -> Vec<KeeperOrder> {
-    let order = |amount| KeeperOrder { path: path.clone(), means, amount };
-    if means != CacheMeans::Reclaim {
-        return vec![order(amount)];
-    }
-    let whole = (0..amount.get() / BATCH.get()).map(|_| order(BATCH));
-    let rest = Bytes::new(amount.get() % BATCH.get());
-    whole.chain((rest > Bytes::ZERO).then(|| order(rest))).collect()
 }

@@ -2,10 +2,12 @@
 //!
 //! The kubelet subtracts inactive page cache, so a page that moves from the active to the inactive list stays in memory
 //! and stops to count. `generations` (multi-generational LRU) and `deprioritise` (DAMON) do that and free nothing;
-//! `reclaim` frees some and moves some; v1's `memory.force_empty` frees all. Which to use is judged elsewhere. Nothing
-//! here can lower a limit: the only files of a cgroup that are written are `memory.reclaim` and `memory.force_empty`.
+//! `reclaim` and `force_empty_step` free some and move some; v1's `memory.force_empty` frees all. Which to use is judged
+//! elsewhere. Nothing here can lower a limit: the only files of a cgroup that are written are `memory.reclaim` and
+//! `memory.force_empty`.
 
 mod deprioritise;
+mod force_empty_step;
 mod generations;
 mod reclaim;
 
@@ -22,6 +24,7 @@ use crate::file::{self, Buffer};
 use crate::roots::Roots;
 
 pub use deprioritise::DamonState;
+pub use force_empty_step::{ForceEmptyWriter, write_force_empty};
 
 /// What one act did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -86,14 +89,12 @@ pub struct CacheActor {
     damon: deprioritise::Damon,
     has_swap: bool,
     swappiness: Option<bool>,
+    writer: Option<ForceEmptyWriter>,
     buffer: Buffer,
 }
 
 impl CacheActor {
-    /// The largest amount that one act asks for: more would hold locks for long.
-    pub const LARGEST_BATCH: Bytes = Bytes::from_mib(32);
-
-    /// One write to `memory.reclaim` asks for no more than this.
+    /// One step asks for no more than this: more would hold locks for long.
     const STEP: Bytes = Bytes::from_mib(4);
     /// Between two of them.
     const PAUSE: Duration = Duration::from_millis(20);
@@ -106,8 +107,15 @@ impl CacheActor {
             damon: deprioritise::Damon::new(roots),
             has_swap,
             swappiness: None,
+            writer: None,
             buffer: Buffer::new(),
         }
+    }
+
+    /// With a program that writes to v1's `memory.force_empty`, so that the write can be cut short.
+    pub fn with_writer(mut self, writer: ForceEmptyWriter) -> Self {
+        self.writer = Some(writer);
+        self
     }
 
     /// The means that this kernel has for `target`, the gentlest first.
@@ -121,7 +129,10 @@ impl CacheActor {
         }
         match self.version {
             CgroupVersion::V2 if reclaim::is_there(target, "memory.reclaim") => means.push(CacheMeans::Reclaim),
-            CgroupVersion::V1 if reclaim::is_there(target, "memory.force_empty") => means.push(CacheMeans::ForceEmpty),
+            CgroupVersion::V1 if reclaim::is_there(target, "memory.force_empty") => {
+                means.extend(self.writer.is_some().then_some(CacheMeans::ForceEmptyStep));
+                means.push(CacheMeans::ForceEmpty);
+            }
             _ => {}
         }
         means
@@ -132,8 +143,8 @@ impl CacheActor {
         self.damon.state()
     }
 
-    /// Does it: `memory.reclaim` until the working set is smaller by `amount`, for at most [`Self::LARGEST_BATCH`]. Anonymous memory is left
-    /// alone, unless `with_anonymous`.
+    /// Does it; what goes in steps, until the working set is smaller by `amount` or that much is freed. Anonymous memory is
+    /// left alone, unless `with_anonymous`.
     ///
     /// # Errors
     /// Nothing was done, for the reason that the error says.
@@ -144,33 +155,46 @@ impl CacheActor {
         amount: Bytes,
         with_anonymous: bool,
     ) -> Result<CacheOutcome, CacheError> {
-        let asked = if means == CacheMeans::Reclaim { amount.min(Self::LARGEST_BATCH) } else { amount };
         let before = self.read(target)?;
         let started = Instant::now();
         let fell_short = match means {
             CacheMeans::Age => self.generations.age(&target.path).map(|()| false)?,
-            CacheMeans::Deprioritise => self.damon.deprioritise(&target.path, asked).map(|()| false)?,
+            CacheMeans::Deprioritise => self.damon.deprioritise(&target.path, amount).map(|()| false)?,
             CacheMeans::Reclaim => {
                 let swappiness = self.swappiness(target)?;
                 if !swappiness && self.has_swap && !with_anonymous {
                     return Err(CacheError::WouldSwap(means));
                 }
-                self.reclaim_in_steps(target, &before, asked, swappiness && !with_anonymous)?
+                let without_swap = swappiness && !with_anonymous;
+                self.in_steps(target, &before, amount, |_, step| {
+                    let short = reclaim::reclaim(target, step, without_swap)?;
+                    Ok(Step { freed: step, short })
+                })?
             }
-            CacheMeans::ForceEmpty => {
-                if self.has_swap && !with_anonymous && !reclaim::never_swaps(target) {
-                    return Err(CacheError::WouldSwap(means));
-                }
-                reclaim::force_empty(target)?
+            CacheMeans::ForceEmptyStep | CacheMeans::ForceEmpty
+                if self.has_swap && !with_anonymous && !reclaim::never_swaps(target) =>
+            {
+                return Err(CacheError::WouldSwap(means));
             }
+            CacheMeans::ForceEmptyStep => {
+                let writer =
+                    self.writer.clone().ok_or_else(|| CacheError::Absent(means, "no program for it".into()))?;
+                self.in_steps(target, &before, amount, |actor, step| {
+                    let begin = actor.read(target)?;
+                    writer.step(target, || {
+                        let now = actor.read(target)?;
+                        let freed = less(begin.usage, now.usage);
+                        let enough = freed >= step || less(before.working_set(), now.working_set()) >= amount;
+                        Ok((freed, enough))
+                    })
+                })?
+            }
+            CacheMeans::ForceEmpty => reclaim::force_empty(target)?,
         };
         let took = started.elapsed();
         let after = self.read(target)?;
-        let less = |before: Option<Bytes>, after: Option<Bytes>| {
-            before.unwrap_or_default().saturating_sub(after.or(before).unwrap_or_default())
-        };
         Ok(CacheOutcome {
-            asked,
+            asked: amount,
             freed: less(before.usage, after.usage),
             working_set_removed: less(before.working_set(), after.working_set()),
             took,
@@ -179,22 +203,23 @@ impl CacheActor {
     }
 
     /// Asks for a little at a time, with pauses in which what is in use is used again and so kept, until the working set
-    /// is so much smaller: a kernel with two lists then moves three times as much to the inactive list as it frees.
-    fn reclaim_in_steps(
+    /// is so much smaller: a kernel with two lists then moves more to the inactive list than it frees. Returns whether the
+    /// kernel fell short.
+    fn in_steps(
         &mut self,
         target: &CacheTarget,
         before: &CgroupMemory,
         amount: Bytes,
-        without_swap: bool,
+        mut act: impl FnMut(&mut Self, Bytes) -> Result<Step, CacheError>,
     ) -> Result<bool, CacheError> {
         let mut left = amount;
         let mut fell_short = false;
         while left > Bytes::ZERO {
-            let step = left.min(Self::STEP);
-            fell_short |= reclaim::reclaim(target, step, without_swap)?;
-            left = left.saturating_sub(step);
-            let (then, now) = (before.working_set(), self.read(target)?.working_set());
-            if then.zip(now).is_some_and(|(then, now)| then.saturating_sub(now) >= amount) {
+            let asked = left.min(Self::STEP);
+            let step = act(self, asked)?;
+            fell_short |= step.short;
+            left = left.saturating_sub(asked.max(step.freed));
+            if less(before.working_set(), self.read(target)?.working_set()) >= amount {
                 break;
             }
             thread::sleep(Self::PAUSE);
@@ -226,6 +251,18 @@ impl CacheActor {
         }
         Ok(memory)
     }
+}
+
+/// What one step did.
+struct Step {
+    freed: Bytes,
+    /// The kernel freed less than was asked.
+    short: bool,
+}
+
+/// How much less it is than before; what is not known is no less.
+fn less(before: Option<Bytes>, now: Option<Bytes>) -> Bytes {
+    before.unwrap_or_default().saturating_sub(now.or(before).unwrap_or_default())
 }
 
 fn refused(target: &CacheTarget, file: &str, errno: Errno) -> CacheError {

@@ -221,7 +221,7 @@ fn cgroup_with_cache(lab: &Lab) -> std::path::PathBuf {
 
 #[test]
 fn cache_is_taken_out_of_the_working_set_and_no_limit_is_touched() {
-    use reprieve_linux::{CacheActor, CacheError};
+    use reprieve_linux::{CacheActor, CacheError, ForceEmptyWriter};
     use reprieve_readings::CacheMeans;
     let Some(lab) = open_lab("cache") else { return };
     let cgroup = cgroup_with_cache(&lab);
@@ -242,8 +242,10 @@ fn cache_is_taken_out_of_the_working_set_and_no_limit_is_touched() {
     let before = *tree.find(&path(&lab, &cgroup)).unwrap().memory();
     let target = tree.find(&path(&lab, &cgroup)).unwrap().cache_target().unwrap();
     let version = tree.version();
-    let mut actor = CacheActor::new(&Roots::default(), version, false);
-    let means = if lab.version() == Version::V1 { CacheMeans::ForceEmpty } else { CacheMeans::Reclaim };
+    // The shell itself writes, as the agent's writer does.
+    let writer = ForceEmptyWriter::new("/bin/sh", ["-c", "echo 0"]);
+    let mut actor = CacheActor::new(&Roots::default(), version, false).with_writer(writer);
+    let means = if lab.version() == Version::V1 { CacheMeans::ForceEmptyStep } else { CacheMeans::Reclaim };
     assert!(actor.means(&target).contains(&means));
     let mut freed = Bytes::ZERO;
     for _ in 0..4 {
@@ -263,6 +265,12 @@ fn cache_is_taken_out_of_the_working_set_and_no_limit_is_touched() {
         assert!(short, "the kernel says that it fell short");
     }
     // With swap, and no way to keep from it, nothing is done.
+    if lab.version() == Version::V1 {
+        actor.act(&target, CacheMeans::ForceEmpty, Bytes::from_mib(64), false).unwrap();
+        scan(&mut tree, &lab);
+        let left = tree.find(&path(&lab, &cgroup)).unwrap().memory().stat.unwrap().file_lists().unwrap();
+        assert!(left < Bytes::from_mib(8), "all at once: {left} left");
+    }
     let mut swapping = CacheActor::new(&Roots::default(), version, true);
     match swapping.act(&target, means, Bytes::from_mib(1), false) {
         Ok(_) => assert_eq!(lab.version(), Version::V2, "only v2 can be told swappiness=0"),

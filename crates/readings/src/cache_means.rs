@@ -14,14 +14,26 @@ pub enum CacheMeans {
     Deprioritise,
     /// v2's `memory.reclaim` (Linux 5.19).
     Reclaim,
+    /// v1's `memory.force_empty`, cut short as soon as enough is gone.
+    ForceEmptyStep,
     /// v1's `memory.force_empty`: all of the cgroup's cache at once.
     ForceEmpty,
 }
 
 impl CacheMeans {
     /// All of them, the gentlest first.
-    pub const ALL: [CacheMeans; 4] =
-        [CacheMeans::Age, CacheMeans::Deprioritise, CacheMeans::Reclaim, CacheMeans::ForceEmpty];
+    pub const ALL: [CacheMeans; 5] = [
+        CacheMeans::Age,
+        CacheMeans::Deprioritise,
+        CacheMeans::Reclaim,
+        CacheMeans::ForceEmptyStep,
+        CacheMeans::ForceEmpty,
+    ];
+
+    /// Whether it frees a little at a time, from the cold end of the lists, and makes inactive on the way what is active.
+    pub const fn is_stepwise(self) -> bool {
+        matches!(self, CacheMeans::Reclaim | CacheMeans::ForceEmptyStep)
+    }
 
     /// The name in logs, labels and JSON.
     pub const fn as_str(self) -> &'static str {
@@ -29,6 +41,7 @@ impl CacheMeans {
             CacheMeans::Age => "lru_gen",
             CacheMeans::Deprioritise => "damon_lru_deprio",
             CacheMeans::Reclaim => "memory.reclaim",
+            CacheMeans::ForceEmptyStep => "memory.force_empty_step",
             CacheMeans::ForceEmpty => "memory.force_empty",
         }
     }

@@ -6,7 +6,7 @@ use reprieve_judgement::Margin;
 use reprieve_linux::Roots;
 
 use crate::arguments::{AgentArguments, CommandLines, KeepCacheArgument, LogFormat};
-use crate::commands::kubelet;
+use crate::commands::{force_empty_writer, kubelet};
 
 pub(crate) fn run(arguments: AgentArguments) -> Result<()> {
     reprieve_agent::run(&AgentOptions {
@@ -37,6 +37,7 @@ pub(crate) fn run(arguments: AgentArguments) -> Result<()> {
             },
             margin: arguments.keeper.keep_cache_margin.map_or(Margin::Default, Margin::At),
             with_anonymous: arguments.keeper.keep_cache_anonymous,
+            writer: force_empty_writer::writer(),
         },
     })
 }

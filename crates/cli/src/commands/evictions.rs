@@ -11,6 +11,7 @@ use reprieve_readings::{Bytes, CacheMeans};
 use reprieve_report::{EvictionsReport, evictions_json, evictions_screen};
 
 use crate::arguments::EvictionsArguments;
+use crate::commands::force_empty_writer;
 use crate::commands::node_samples::NodeSamples;
 
 /// Time between two readings while the window lasts.
@@ -46,6 +47,7 @@ pub(crate) fn run(arguments: &EvictionsArguments) -> Result<()> {
 fn means(samples: &NodeSamples, evictions: &Evictions) -> Vec<CacheMeans> {
     let largest = evictions.holders.first().and_then(|holder| samples.tree().find(&holder.path));
     let target = largest.and_then(|cgroup| cgroup.cache_target().ok());
-    let mut actor = CacheActor::new(samples.roots(), samples.tree().version(), false);
+    let mut actor =
+        CacheActor::new(samples.roots(), samples.tree().version(), false).with_writer(force_empty_writer::writer());
     target.map(|target| actor.means(&target)).unwrap_or_default()
 }

@@ -124,8 +124,8 @@ impl HolderState {
         self.last_act = Some(now);
         self.freed = self.freed.saturating_add(outcome.freed);
         self.gained = self.gained.saturating_add(outcome.gained());
-        // Before memory.reclaim comes to what counts, it may have to free what doesn't.
-        let on_the_way = if order.means == CacheMeans::Reclaim { outcome.freed } else { Bytes::ZERO };
+        // Before steps come to what counts, they may have to free what doesn't.
+        let on_the_way = if order.means.is_stepwise() { outcome.freed } else { Bytes::ZERO };
         let done = outcome.working_set_removed.saturating_add(on_the_way);
         let worked = done >= Bytes::new(order.amount.get() / 8).max(Bytes::new(1));
         if (outcome.refused || !worked)

@@ -63,7 +63,7 @@ fn far_from_the_threshold_nothing_is_done() {
 }
 
 #[test]
-fn cache_goes_by_class_and_in_batches() {
+fn cache_goes_by_class_the_largest_first() {
     let holders = vec![
         holder("", 1, 300),
         holder("/burstable", 2, 200),
@@ -72,7 +72,7 @@ fn cache_goes_by_class_and_in_batches() {
     ];
     let decision = keeper().decide(second(0), &node(120, holders), Forecast::None, RECLAIM);
     let reclaim = CacheMeans::Reclaim;
-    let expected = [("BestEffort", 32), ("BestEffort", 18), ("BestEffort", 10), ("Burstable", 20)];
+    let expected = [("BestEffort", 50), ("BestEffort", 10), ("Burstable", 20)];
     assert_eq!(orders(&decision), expected.map(|(class, mib)| (class.to_owned(), reclaim, mib)));
 }
 
@@ -235,7 +235,7 @@ proptest! {
         let KeeperDecision::Near { orders, .. } = decision else { return Ok(()) };
         let all: Bytes = orders.iter().map(|order| order.amount).sum();
         prop_assert!(all <= mib(200_u64.saturating_sub(available)));
-        prop_assert!(orders.iter().all(|order| order.amount <= BATCH && order.amount > Bytes::ZERO));
+        prop_assert!(orders.iter().all(|order| order.amount > Bytes::ZERO));
         for holder in &holders {
             let of_it: Bytes = orders.iter().filter(|order| order.path == holder.path).map(|order| order.amount).sum();
             prop_assert!(of_it <= holder.reducible);

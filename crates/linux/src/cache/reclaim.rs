@@ -3,6 +3,8 @@
 //! Sources: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst, mm/memcontrol.c (`memory_reclaim`),
 //! mm/memcontrol-v1.c (`mem_cgroup_force_empty`), Linux 6.12.
 
+use std::os::fd::OwnedFd;
+
 use reprieve_readings::Bytes;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -58,8 +60,17 @@ fn short(target: &CacheTarget, name: &str, text: &str) -> Result<bool, CacheErro
     Ok(true)
 }
 
+/// For somebody else to write to.
+pub(super) fn open_force_empty(target: &CacheTarget) -> Result<OwnedFd, CacheError> {
+    let name = "memory.force_empty";
+    open(target, name).map_err(|errno| refused(target, name, errno))
+}
+
 fn write(target: &CacheTarget, name: &str, text: &str) -> Result<usize, Errno> {
+    rustix::io::write(&open(target, name)?, text.as_bytes())
+}
+
+fn open(target: &CacheTarget, name: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = rustix::fs::openat(&target.directory, name, flags, Mode::empty())?;
-    rustix::io::write(&file, text.as_bytes())
+    rustix::fs::openat(&target.directory, name, flags, Mode::empty())
 }
