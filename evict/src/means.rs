@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 use reprieve_lab::Version;
-use reprieve_linux::{CacheActor, ForceEmptyWriter, Roots};
+use reprieve_linux::{CacheActor, CacheAmount, ForceEmptyWriter, Roots};
 use reprieve_readings::{Bytes, CacheMeans, CgroupPath, CgroupVersion};
 use rustix::io::ReadWriteFlags;
 
@@ -123,7 +123,7 @@ fn measure(options: &Options, way: Way) -> Result<Option<String>> {
     // Until half of the working set is gone, or ten acts in a row did nothing.
     let mut idle = 0;
     while now.working_set > half && idle < 10 && started.elapsed() < Duration::from_secs(60) {
-        let outcome = actor.act(&target, way.means, Bytes::new(way.step), false);
+        let outcome = actor.act(&target, way.means, CacheAmount::gently(Bytes::new(way.step)), false);
         if let Err(error) = outcome {
             crate::progress(&format!("{}: {error}", way.name));
             break;

@@ -1,6 +1,6 @@
 //! Evictions as the agent sees them: after each scan it judges what the kubelet would do, and the cache keeper decides.
 //!
-//! Between scans, unless it is far from any margin, the keeper looks four times a second at what the kubelet sees of the
+//! Between scans, unless it is far from any margin, the keeper looks four times a second, or up to twenty times where it falls fast, at what the kubelet sees of the
 //! node, which takes three small files: where that crosses a margin the next scan comes at once, so that the first bytes
 //! are freed within a second. Acts are carried out by a thread of their own (`keeper_acts`), since one can block for as
 //! long as a disk takes to write.
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use reprieve_judgement::{
     CacheKeeper, CgroupFacts, EvictionRules, EvictionThreshold, Evictions, Falling, Forecast, KeeperDecision,
-    KeeperOrder, KeeperSettings, KubeletView, Margin, NodeUsage, judge_allocatable, judge_evictions, judge_node,
-    thresholds_of,
+    KeeperOrder, KeeperSettings, KubeletView, LookPace, Margin, NodeUsage, ThresholdState, judge_allocatable,
+    judge_evictions, judge_node, thresholds_of,
 };
 use reprieve_linux::{CgroupId, ForceEmptyWriter, NodeReading, Problems, read_small_file};
 use reprieve_readings::{Bytes, CgroupVersion, EvictionConfiguration, Meminfo, PodList, parse_pod_list};
@@ -87,12 +87,13 @@ pub(crate) struct Keeper {
     spared: usize,
     near: bool,
     may_come_near: bool,
-    looked_near: Option<Instant>,
+    has_ordered: bool,
+    looked: Option<Instant>,
+    pace: LookPace,
+    patience: Duration,
 }
 
 impl Keeper {
-    /// Time between two looks at the node.
-    const LOOK: Duration = Duration::from_millis(250);
     /// How old a list of pods may be.
     const PODS_AGE: Duration = Duration::from_secs(30);
 
@@ -126,13 +127,16 @@ impl Keeper {
             spared: 0,
             near: false,
             may_come_near: false,
-            looked_near: None,
+            has_ordered: false,
+            looked: None,
+            pace: LookPace::default(),
+            patience: LookPace::LONGEST,
         }
     }
 
     /// How long the loop may wait before the keeper looks again.
     pub(crate) fn patience(&self) -> Duration {
-        if self.may_come_near { Self::LOOK } else { Duration::MAX }
+        if self.may_come_near { self.patience } else { Duration::MAX }
     }
 
     /// Judges what a scan has read, and has the keeper act on it.
@@ -169,18 +173,22 @@ impl Keeper {
             return false;
         }
         self.take_outcomes(node);
-        let recent = self.looked_near.is_some_and(|looked| looked.elapsed() < Self::LOOK);
+        let recent = self.looked.is_some_and(|looked| looked.elapsed() < self.patience);
         if recent || self.is_busy() {
             return false;
         }
-        self.looked_near = Some(Instant::now());
+        self.looked = Some(Instant::now());
         let view = self.look(node);
-        let near = view
-            .judge(&self.thresholds)
-            .iter()
-            .any(|state| !state.is_unreachable() && state.observation.available < self.keeper.margin(state));
-        // A dry run changes nothing, so only the crossing is news.
-        near && (!self.near || self.thread.is_some() && self.spared == 0)
+        let mut states = view.judge(&self.thresholds);
+        states.retain(|state| !state.is_unreachable());
+        if self.thread.is_some()
+            && let Some(nearest) = states.iter().map(ThresholdState::distance).min()
+        {
+            self.patience = self.pace.look(self.started.elapsed(), nearest);
+        }
+        let near = states.iter().any(|state| state.observation.available < self.keeper.margin(state));
+        // A dry run changes nothing, so only the crossing is news; and so it is where nothing could be done about it.
+        near && (!self.near || self.thread.is_some() && self.has_ordered)
     }
 
     /// What the scan has found, for `/metrics`.
@@ -256,7 +264,10 @@ impl Keeper {
         let means = self.means.ask(largest);
         let decision = self.keeper.decide(now, &self.evictions, forecast.unwrap_or(Forecast::Unknown), means);
         self.near = matches!(decision, KeeperDecision::Near { .. });
-        self.spared = if let KeeperDecision::Near { spared, .. } = &decision { spared.len() } else { 0 };
+        (self.has_ordered, self.spared) = match &decision {
+            KeeperDecision::Near { orders, spared, .. } => (!orders.is_empty(), spared.len()),
+            _ => (false, 0),
+        };
         let acts = self.thread.is_some();
         self.log.decision(&decision, acts);
         if let (KeeperDecision::Near { orders, .. }, Some(thread)) = (decision, &mut self.thread) {

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use reprieve_judgement::{KeeperOrder, KeeperOutcome};
-use reprieve_linux::{CacheActor, CacheError, CacheOutcome, CacheTarget, Cgroup, Problems, read_node};
+use reprieve_linux::{CacheActor, CacheAmount, CacheError, CacheOutcome, CacheTarget, Cgroup, Problems, read_node};
 use reprieve_readings::{Bytes, CacheMeans};
 use reprieve_report::KeeperActs;
 
@@ -31,7 +31,7 @@ impl ActThread {
         let (outgoing, done) = channel();
         let run = move || {
             for (target, order) in incoming {
-                let result = actor.act(&target, order.means, order.amount, with_anonymous);
+                let result = actor.act(&target, order.means, amount_of(&order), with_anonymous);
                 if outgoing.send((order, result)).is_err() {
                     return;
                 }
@@ -74,6 +74,10 @@ impl ActThread {
         }
         std::mem::take(&mut self.ready)
     }
+}
+
+fn amount_of(order: &KeeperOrder) -> CacheAmount {
+    CacheAmount { working_set: order.amount, free_at_most: order.free_at_most }
 }
 
 /// Who acts on the cgroups of this node.

@@ -9,6 +9,7 @@
 
 mod holder;
 mod margin;
+mod pace;
 #[cfg(test)]
 mod tests;
 mod thrashing;
@@ -25,6 +26,7 @@ use thrashing::Thrashing;
 
 pub use holder::SparedReason;
 pub use margin::Margin;
+pub use pace::LookPace;
 
 /// What the keeper goes by.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,8 +44,10 @@ pub struct KeeperOrder {
     pub path: CgroupPath,
     /// By what means.
     pub means: CacheMeans,
-    /// How much. Means that know no amount take it for what is hoped for.
+    /// By how much the working set is to get smaller. Means that know no amount take it for what is hoped for.
     pub amount: Bytes,
+    /// What may be freed for it.
+    pub free_at_most: Bytes,
 }
 
 /// A cgroup whose cache is left alone.
@@ -223,7 +227,10 @@ impl CacheKeeper {
                 Ok(chosen) => {
                     let amount = left.min(holder.active_file()).min(holder.reducible);
                     left = left.saturating_sub(amount);
-                    orders.push(KeeperOrder { path: holder.path.clone(), means: chosen, amount });
+                    // Before a step comes to what is active, it frees what is not.
+                    let first = if need.urgent { holder.inactive_file() } else { Bytes::ZERO };
+                    let free_at_most = amount.saturating_add(first).min(holder.reducible);
+                    orders.push(KeeperOrder { path: holder.path.clone(), means: chosen, amount, free_at_most });
                 }
                 Err(reason) => spared.push(KeeperSpared { path: holder.path.clone(), reason }),
             }

@@ -50,7 +50,8 @@ pub use first_process::{
 pub use forecast::{Falling, Forecast};
 #[cfg(feature = "kubernetes")]
 pub use keeper::{
-    CacheKeeper, KeeperDecision, KeeperOrder, KeeperOutcome, KeeperSettings, KeeperSpared, Margin, SparedReason,
+    CacheKeeper, KeeperDecision, KeeperOrder, KeeperOutcome, KeeperSettings, KeeperSpared, LookPace, Margin,
+    SparedReason,
 };
 pub use kills::{
     Identity, Kill, KillFilter, KillId, KillKey, KillLedger, KillPlace, KillRecord, KillTotal, KillTotals,

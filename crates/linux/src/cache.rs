@@ -26,14 +26,30 @@ use crate::roots::Roots;
 pub use deprioritise::DamonState;
 pub use force_empty_step::{ForceEmptyWriter, write_force_empty};
 
+/// How much an act is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheAmount {
+    /// By how much the working set is to get smaller.
+    pub working_set: Bytes,
+    /// What may be freed for it. Means that go in steps keep to it, but for the last step.
+    pub free_at_most: Bytes,
+}
+
+impl CacheAmount {
+    /// No more is freed than the working set is to get smaller.
+    pub const fn gently(working_set: Bytes) -> Self {
+        CacheAmount { working_set, free_at_most: working_set }
+    }
+}
+
 /// What one act did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CacheOutcome {
-    /// Bytes that were asked for.
+    /// By how much the working set was to get smaller.
     pub asked: Bytes,
-    /// How much less is charged to the cgroup than before.
+    /// How much less was charged to the cgroup after than before; of steps their sum.
     pub freed: Bytes,
-    /// How much smaller its working set is than before.
+    /// How much smaller its working set was after than before; of steps their sum.
     pub working_set_removed: Bytes,
     /// How long it took.
     pub took: Duration,
@@ -94,9 +110,10 @@ pub struct CacheActor {
 }
 
 impl CacheActor {
-    /// One step asks for no more than this: more would hold locks for long.
-    const STEP: Bytes = Bytes::from_mib(4);
-    /// Between two of them.
+    /// What a step frees, and what it may come to while nothing leaves the working set: more would hold locks for long.
+    const SMALLEST_STEP: Bytes = Bytes::from_mib(4);
+    const LARGEST_STEP: Bytes = Bytes::from_mib(32);
+    /// Between two steps.
     const PAUSE: Duration = Duration::from_millis(20);
 
     /// Looks for what is there. `has_swap` says whether anonymous memory could be swapped out.
@@ -143,8 +160,7 @@ impl CacheActor {
         self.damon.state()
     }
 
-    /// Does it; what goes in steps, until the working set is smaller by `amount` or that much is freed. Anonymous memory is
-    /// left alone, unless `with_anonymous`.
+    /// Does it. Anonymous memory is left alone, unless `with_anonymous`.
     ///
     /// # Errors
     /// Nothing was done, for the reason that the error says.
@@ -152,24 +168,21 @@ impl CacheActor {
         &mut self,
         target: &CacheTarget,
         means: CacheMeans,
-        amount: Bytes,
+        amount: CacheAmount,
         with_anonymous: bool,
     ) -> Result<CacheOutcome, CacheError> {
-        let before = self.read(target)?;
         let started = Instant::now();
-        let fell_short = match means {
-            CacheMeans::Age => self.generations.age(&target.path).map(|()| false)?,
-            CacheMeans::Deprioritise => self.damon.deprioritise(&target.path, amount).map(|()| false)?,
+        let (effect, fell_short) = match means {
+            CacheMeans::Age => self.at_once(target, |actor| actor.generations.age(&target.path).map(|()| false))?,
+            CacheMeans::Deprioritise => self
+                .at_once(target, |actor| actor.damon.deprioritise(&target.path, amount.working_set).map(|()| false))?,
             CacheMeans::Reclaim => {
                 let swappiness = self.swappiness(target)?;
                 if !swappiness && self.has_swap && !with_anonymous {
                     return Err(CacheError::WouldSwap(means));
                 }
                 let without_swap = swappiness && !with_anonymous;
-                self.in_steps(target, &before, amount, |_, step| {
-                    let short = reclaim::reclaim(target, step, without_swap)?;
-                    Ok(Step { freed: step, short })
-                })?
+                self.in_steps(target, amount, |_, step| reclaim::reclaim(target, step.free, without_swap))?
             }
             CacheMeans::ForceEmptyStep | CacheMeans::ForceEmpty
                 if self.has_swap && !with_anonymous && !reclaim::never_swaps(target) =>
@@ -179,52 +192,66 @@ impl CacheActor {
             CacheMeans::ForceEmptyStep => {
                 let writer =
                     self.writer.clone().ok_or_else(|| CacheError::Absent(means, "no program for it".into()))?;
-                self.in_steps(target, &before, amount, |actor, step| {
+                self.in_steps(target, amount, |actor, step| {
                     let begin = actor.read(target)?;
-                    writer.step(target, || {
-                        let now = actor.read(target)?;
-                        let freed = less(begin.usage, now.usage);
-                        let enough = freed >= step || less(before.working_set(), now.working_set()) >= amount;
-                        Ok((freed, enough))
+                    writer.write_until(target, || {
+                        let effect = Effect::between(&begin, &actor.read(target)?);
+                        Ok(effect.freed >= step.free || effect.working_set_removed >= step.remove)
                     })
                 })?
             }
-            CacheMeans::ForceEmpty => reclaim::force_empty(target)?,
+            CacheMeans::ForceEmpty => self.at_once(target, |_| reclaim::force_empty(target))?,
         };
-        let took = started.elapsed();
-        let after = self.read(target)?;
         Ok(CacheOutcome {
-            asked: amount,
-            freed: less(before.usage, after.usage),
-            working_set_removed: less(before.working_set(), after.working_set()),
-            took,
+            asked: amount.working_set,
+            freed: effect.freed,
+            working_set_removed: effect.working_set_removed,
+            took: started.elapsed(),
             fell_short,
         })
     }
 
-    /// Asks for a little at a time, with pauses in which what is in use is used again and so kept, until the working set
-    /// is so much smaller: a kernel with two lists then moves more to the inactive list than it frees. Returns whether the
-    /// kernel fell short.
+    fn at_once(
+        &mut self,
+        target: &CacheTarget,
+        act: impl FnOnce(&mut Self) -> Result<bool, CacheError>,
+    ) -> Result<(Effect, bool), CacheError> {
+        let before = self.read(target)?;
+        let fell_short = act(self)?;
+        Ok((Effect::between(&before, &self.read(target)?), fell_short))
+    }
+
+    /// Asks for a little at a time, until the working set is smaller by what was wanted: a kernel with two lists first
+    /// frees what is inactive, and as soon as less is inactive than it likes to have, moves more there than it frees. Then
+    /// comes a pause after each step, in which what is in use is used again and so kept. Effects are summed step by step,
+    /// since whoever uses the cgroup adds to it meanwhile.
     fn in_steps(
         &mut self,
         target: &CacheTarget,
-        before: &CgroupMemory,
-        amount: Bytes,
-        mut act: impl FnMut(&mut Self, Bytes) -> Result<Step, CacheError>,
-    ) -> Result<bool, CacheError> {
-        let mut left = amount;
+        amount: CacheAmount,
+        mut act: impl FnMut(&mut Self, Step) -> Result<bool, CacheError>,
+    ) -> Result<(Effect, bool), CacheError> {
+        let mut sum = Effect::default();
         let mut fell_short = false;
-        while left > Bytes::ZERO {
-            let asked = left.min(Self::STEP);
-            let step = act(self, asked)?;
-            fell_short |= step.short;
-            left = left.saturating_sub(asked.max(step.freed));
-            if less(before.working_set(), self.read(target)?.working_set()) >= amount {
+        let mut left = amount.free_at_most;
+        let mut free = Self::SMALLEST_STEP;
+        while left > Bytes::ZERO && sum.working_set_removed < amount.working_set {
+            free = free.min(left);
+            let step = Step { free, remove: amount.working_set.saturating_sub(sum.working_set_removed) };
+            let (effect, short) = self.at_once(target, |actor| act(actor, step))?;
+            fell_short |= short;
+            sum.add(effect);
+            left = left.saturating_sub(free.max(effect.freed));
+            if effect.working_set_removed > Bytes::ZERO {
+                free = Self::SMALLEST_STEP;
+                thread::sleep(Self::PAUSE);
+            } else if short {
                 break;
+            } else {
+                free = free.saturating_add(free).min(Self::LARGEST_STEP);
             }
-            thread::sleep(Self::PAUSE);
         }
-        Ok(fell_short)
+        Ok((sum, fell_short))
     }
 
     fn swappiness(&mut self, target: &CacheTarget) -> Result<bool, CacheError> {
@@ -253,16 +280,35 @@ impl CacheActor {
     }
 }
 
-/// What one step did.
+/// What one step is to do: free so much, or take so much out of the working set.
+#[derive(Clone, Copy)]
 struct Step {
-    freed: Bytes,
-    /// The kernel freed less than was asked.
-    short: bool,
+    free: Bytes,
+    remove: Bytes,
 }
 
-/// How much less it is than before; what is not known is no less.
-fn less(before: Option<Bytes>, now: Option<Bytes>) -> Bytes {
-    before.unwrap_or_default().saturating_sub(now.or(before).unwrap_or_default())
+#[derive(Debug, Clone, Copy, Default)]
+struct Effect {
+    freed: Bytes,
+    working_set_removed: Bytes,
+}
+
+impl Effect {
+    fn between(before: &CgroupMemory, now: &CgroupMemory) -> Self {
+        // What is not known is no less.
+        let less = |before: Option<Bytes>, now: Option<Bytes>| {
+            before.unwrap_or_default().saturating_sub(now.or(before).unwrap_or_default())
+        };
+        Effect {
+            freed: less(before.usage, now.usage),
+            working_set_removed: less(before.working_set(), now.working_set()),
+        }
+    }
+
+    fn add(&mut self, other: Effect) {
+        self.freed = self.freed.saturating_add(other.freed);
+        self.working_set_removed = self.working_set_removed.saturating_add(other.working_set_removed);
+    }
 }
 
 fn refused(target: &CacheTarget, file: &str, errno: Errno) -> CacheError {

@@ -31,7 +31,9 @@ mod terminal;
 mod trace;
 mod tree;
 
-pub use cache::{CacheActor, CacheError, CacheOutcome, CacheTarget, DamonState, ForceEmptyWriter, write_force_empty};
+pub use cache::{
+    CacheActor, CacheAmount, CacheError, CacheOutcome, CacheTarget, DamonState, ForceEmptyWriter, write_force_empty,
+};
 pub use children::{ChildChange, ChildEvent, fork, next_ended_child, reap, stop_or_continuation, stop_tracing};
 pub use controller::{ControllerError, MemoryController};
 pub use descriptors::{DescriptorBudget, raise_descriptor_limit};

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use reprieve_lab::Captured;
 use reprieve_linux::{
-    CacheActor, CacheError, CacheTarget, CgroupTree, DescriptorBudget, ForceEmptyWriter, MemoryController, Problems,
-    Roots,
+    CacheActor, CacheAmount, CacheError, CacheTarget, CgroupTree, DescriptorBudget, ForceEmptyWriter, MemoryController,
+    Problems, Roots,
 };
 use reprieve_readings::{Bytes, CacheMeans, CgroupPath, CgroupVersion};
 
@@ -49,7 +49,7 @@ fn only_the_file_for_it_is_written() {
     let before = contents(captured.root());
     let (mut actor, target) = (actor(&captured, false), target(&captured, "/a"));
     assert_eq!(actor.means(&target), [CacheMeans::Reclaim]);
-    actor.act(&target, CacheMeans::Reclaim, Bytes::from_mib(1), false).unwrap();
+    actor.act(&target, CacheMeans::Reclaim, CacheAmount::gently(Bytes::from_mib(1)), false).unwrap();
     assert!(fs::read_to_string(cgroup.join("memory.reclaim")).unwrap().contains("1048576 swappiness=0"));
     assert_eq!(contents(captured.root()), before, "no limit, no other file");
 }
@@ -61,13 +61,16 @@ fn a_kernel_without_the_means_refuses_and_says_so() {
     let (mut actor, target) = (actor(&captured, false), target(&captured, "/a"));
     assert_eq!(actor.means(&target), []);
     for means in [CacheMeans::Age, CacheMeans::Deprioritise] {
-        let refused = actor.act(&target, means, Bytes::from_mib(1), false);
+        let refused = actor.act(&target, means, CacheAmount::gently(Bytes::from_mib(1)), false);
         assert!(matches!(refused, Err(CacheError::Absent(..))), "{means}: {refused:?}");
     }
-    assert_eq!(actor.act(&target, CacheMeans::Reclaim, Bytes::from_mib(1), false), Err(CacheError::Gone));
+    assert_eq!(
+        actor.act(&target, CacheMeans::Reclaim, CacheAmount::gently(Bytes::from_mib(1)), false),
+        Err(CacheError::Gone)
+    );
     // Something that can't be written, as all is in a read-only cgroupfs.
     fs::create_dir(cgroup.join("memory.reclaim")).unwrap();
-    let refused = actor.act(&target, CacheMeans::Reclaim, Bytes::from_mib(1), false).unwrap_err();
+    let refused = actor.act(&target, CacheMeans::Reclaim, CacheAmount::gently(Bytes::from_mib(1)), false).unwrap_err();
     assert_eq!(refused.to_string(), "/a/memory.reclaim: Is a directory (os error 21)");
 }
 
@@ -80,7 +83,10 @@ fn a_cgroup_that_vanished_is_gone_and_its_successor_is_safe() {
     fs::remove_dir_all(&cgroup).unwrap();
     let successor = captured.sound_cgroup(b"a").unwrap();
     fs::write(successor.join("memory.reclaim"), "").unwrap();
-    assert_eq!(actor.act(&target, CacheMeans::Reclaim, Bytes::from_mib(1), false), Err(CacheError::Gone));
+    assert_eq!(
+        actor.act(&target, CacheMeans::Reclaim, CacheAmount::gently(Bytes::from_mib(1)), false),
+        Err(CacheError::Gone)
+    );
     assert_eq!(fs::read(successor.join("memory.reclaim")).unwrap(), b"", "another cgroup has its path now");
 }
 
@@ -109,7 +115,8 @@ fn force_empty_is_cut_short_when_enough_is_gone() {
         v1_cgroup("printf 0 && echo 60000000 >new && mv new memory.usage_in_bytes && exec sleep 600");
     let target = target(&captured, "/a");
     assert_eq!(actor.means(&target), [CacheMeans::ForceEmptyStep, CacheMeans::ForceEmpty]);
-    let outcome = actor.act(&target, CacheMeans::ForceEmptyStep, Bytes::from_mib(4), false).unwrap();
+    let outcome =
+        actor.act(&target, CacheMeans::ForceEmptyStep, CacheAmount::gently(Bytes::from_mib(4)), false).unwrap();
     assert_eq!(outcome.freed, Bytes::new(67_108_864 - 60_000_000));
     assert!(has_ended(&cgroup), "no writer is left over");
     assert_eq!(fs::read(cgroup.join("memory.force_empty")).unwrap(), b"0");
@@ -118,7 +125,9 @@ fn force_empty_is_cut_short_when_enough_is_gone() {
 #[test]
 fn force_empty_is_cut_short_where_it_does_nothing() {
     let (captured, cgroup, mut actor) = v1_cgroup("exec sleep 600");
-    let outcome = actor.act(&target(&captured, "/a"), CacheMeans::ForceEmptyStep, Bytes::from_mib(4), false).unwrap();
+    let outcome = actor
+        .act(&target(&captured, "/a"), CacheMeans::ForceEmptyStep, CacheAmount::gently(Bytes::from_mib(4)), false)
+        .unwrap();
     assert_eq!((outcome.freed, outcome.fell_short), (Bytes::ZERO, true));
     assert!(has_ended(&cgroup), "no writer is left over");
 }
@@ -128,14 +137,17 @@ fn a_writer_that_can_not_write_is_told() {
     let (captured, _cgroup, mut actor) = v1_cgroup("exit 2");
     let target = target(&captured, "/a");
     let means = CacheMeans::ForceEmptyStep;
-    let refused = actor.act(&target, means, Bytes::from_mib(4), false).unwrap_err();
+    let refused = actor.act(&target, means, CacheAmount::gently(Bytes::from_mib(4)), false).unwrap_err();
     let expected = "memory.force_empty_step is not to be had here: the writer ended with exit status: 2";
     assert_eq!(refused.to_string(), expected);
     let missing = ForceEmptyWriter::new("/nonexistent", ["x"]);
     let mut actor = CacheActor::new(&roots(&captured), CgroupVersion::V1, false).with_writer(missing);
-    let refused = actor.act(&target, means, Bytes::from_mib(4), false).unwrap_err();
+    let refused = actor.act(&target, means, CacheAmount::gently(Bytes::from_mib(4)), false).unwrap_err();
     assert!(refused.to_string().ends_with("No such file or directory (os error 2)"), "{refused}");
     let mut actor = CacheActor::new(&roots(&captured), CgroupVersion::V1, true);
     assert_eq!(actor.means(&target), [CacheMeans::ForceEmpty], "nothing writes for it");
-    assert_eq!(actor.act(&target, means, Bytes::from_mib(4), false), Err(CacheError::WouldSwap(means)));
+    assert_eq!(
+        actor.act(&target, means, CacheAmount::gently(Bytes::from_mib(4)), false),
+        Err(CacheError::WouldSwap(means))
+    );
 }

@@ -221,7 +221,7 @@ fn cgroup_with_cache(lab: &Lab) -> std::path::PathBuf {
 
 #[test]
 fn cache_is_taken_out_of_the_working_set_and_no_limit_is_touched() {
-    use reprieve_linux::{CacheActor, CacheError, ForceEmptyWriter};
+    use reprieve_linux::{CacheActor, CacheAmount, CacheError, ForceEmptyWriter};
     use reprieve_readings::CacheMeans;
     let Some(lab) = open_lab("cache") else { return };
     let cgroup = cgroup_with_cache(&lab);
@@ -249,7 +249,7 @@ fn cache_is_taken_out_of_the_working_set_and_no_limit_is_touched() {
     assert!(actor.means(&target).contains(&means));
     let mut freed = Bytes::ZERO;
     for _ in 0..4 {
-        let outcome = actor.act(&target, means, Bytes::from_mib(16), false).unwrap();
+        let outcome = actor.act(&target, means, CacheAmount::gently(Bytes::from_mib(16)), false).unwrap();
         freed = freed.saturating_add(outcome.freed);
     }
     scan(&mut tree, &lab);
@@ -261,22 +261,23 @@ fn cache_is_taken_out_of_the_working_set_and_no_limit_is_touched() {
     assert_eq!(limits(), limits_before);
     if lab.version() == Version::V2 {
         // More than there is: the kernel answers EAGAIN in the end.
-        let short = (0..20).any(|_| actor.act(&target, means, Bytes::from_mib(32), false).unwrap().fell_short);
+        let short = (0..20)
+            .any(|_| actor.act(&target, means, CacheAmount::gently(Bytes::from_mib(32)), false).unwrap().fell_short);
         assert!(short, "the kernel says that it fell short");
     }
     // With swap, and no way to keep from it, nothing is done.
     if lab.version() == Version::V1 {
-        actor.act(&target, CacheMeans::ForceEmpty, Bytes::from_mib(64), false).unwrap();
+        actor.act(&target, CacheMeans::ForceEmpty, CacheAmount::gently(Bytes::from_mib(64)), false).unwrap();
         scan(&mut tree, &lab);
         let left = tree.find(&path(&lab, &cgroup)).unwrap().memory().stat.unwrap().file_lists().unwrap();
         assert!(left < Bytes::from_mib(8), "all at once: {left} left");
     }
     let mut swapping = CacheActor::new(&Roots::default(), version, true);
-    match swapping.act(&target, means, Bytes::from_mib(1), false) {
+    match swapping.act(&target, means, CacheAmount::gently(Bytes::from_mib(1)), false) {
         Ok(_) => assert_eq!(lab.version(), Version::V2, "only v2 can be told swappiness=0"),
         Err(error) => assert_eq!(error, CacheError::WouldSwap(means)),
     }
     drop(lab);
     let _ = fs::remove_file(format!("/var/tmp/reprieve-cache-{}", std::process::id()));
-    assert_eq!(actor.act(&target, means, Bytes::from_mib(1), false), Err(CacheError::Gone));
+    assert_eq!(actor.act(&target, means, CacheAmount::gently(Bytes::from_mib(1)), false), Err(CacheError::Gone));
 }

@@ -76,6 +76,11 @@ impl CacheHolder {
     pub fn active_file(&self) -> Bytes {
         self.memory.stat.and_then(|stat| stat.active_file).unwrap_or_default()
     }
+
+    /// Inactive page cache, which the kubelet does not count.
+    pub fn inactive_file(&self) -> Bytes {
+        self.memory.stat.and_then(|stat| stat.inactive_file).unwrap_or_default()
+    }
 }
 
 impl Evictions {

@@ -16,11 +16,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use reprieve_readings::{Bytes, CacheMeans, Signal};
+use reprieve_readings::{CacheMeans, Signal};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 
-use super::{CacheError, CacheTarget, Step, reclaim};
+use super::{CacheError, CacheTarget, reclaim};
 use crate::signals::signal_on_parent_death;
 
 /// Between two looks at how much is gone. Sleeping also gives the processor to the writer where both share one.
@@ -49,25 +49,26 @@ impl ForceEmptyWriter {
         ForceEmptyWriter { program: program.into(), arguments: arguments.into_iter().map(Into::into).collect() }
     }
 
-    /// Writes until `look`, which says how much is gone, finds it enough.
-    pub(super) fn step(
+    /// Writes until `is_enough`. Returns whether it never was: nothing more could be freed, or not soon.
+    pub(super) fn write_until(
         &self,
         target: &CacheTarget,
-        mut look: impl FnMut() -> Result<(Bytes, bool), CacheError>,
-    ) -> Result<Step, CacheError> {
+        mut is_enough: impl FnMut() -> Result<bool, CacheError>,
+    ) -> Result<bool, CacheError> {
         let absent = |error: io::Error| CacheError::Absent(CacheMeans::ForceEmptyStep, error.to_string());
         let mut writer = Writing(self.start(reclaim::open_force_empty(target)?).map_err(absent)?);
         let started = Instant::now();
         loop {
             thread::sleep(LOOK);
-            // By itself it ends when nothing more can be freed.
             let ended = writer.0.try_wait().map_err(absent)?;
             if let Some(status) = ended.filter(|status| !status.success()) {
                 return Err(absent(io::Error::other(format!("the writer ended with {status}"))));
             }
-            let (freed, enough) = look()?;
-            if enough || ended.is_some() || started.elapsed() >= LONGEST {
-                return Ok(Step { freed, short: !enough });
+            if is_enough()? {
+                return Ok(false);
+            }
+            if ended.is_some() || started.elapsed() >= LONGEST {
+                return Ok(true);
             }
         }
     }
