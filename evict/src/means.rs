@@ -3,6 +3,8 @@
 //!
 //! A container has read one large file twice and rests, beside a small file that it goes on reading.
 
+mod advice;
+
 use std::fs;
 use std::io::IoSliceMut;
 use std::path::{Path, PathBuf};
@@ -39,7 +41,8 @@ pub(crate) struct Options {
 #[derive(Clone, Copy)]
 struct Way {
     name: &'static str,
-    means: CacheMeans,
+    /// `None` is advice on the mapping of the process (MADV_COLD), which the keeper does not give.
+    means: Option<CacheMeans>,
     step: u64,
     /// Between two acts.
     pause: Duration,
@@ -48,34 +51,43 @@ struct Way {
 const PAUSE: Duration = Duration::from_millis(20);
 
 const WAYS: &[Way] = &[
-    Way { name: "lru_gen: new generations", means: CacheMeans::Age, step: 0, pause: Duration::ZERO },
-    Way { name: "DAMON lru_deprio", means: CacheMeans::Deprioritise, step: 32 << 20, pause: Duration::ZERO },
-    Way { name: "memory.reclaim, 1 MiB every 20 ms", means: CacheMeans::Reclaim, step: 1 << 20, pause: PAUSE },
-    Way { name: "memory.reclaim, 4 MiB every 20 ms", means: CacheMeans::Reclaim, step: 4 << 20, pause: PAUSE },
-    Way { name: "memory.reclaim, 4 MiB at a time", means: CacheMeans::Reclaim, step: 4 << 20, pause: Duration::ZERO },
+    Way { name: "lru_gen: new generations", means: Some(CacheMeans::Age), step: 0, pause: Duration::ZERO },
+    Way { name: "MADV_COLD from outside", means: None, step: 0, pause: Duration::ZERO },
+    Way { name: "DAMON lru_deprio", means: Some(CacheMeans::Deprioritise), step: 32 << 20, pause: Duration::ZERO },
+    Way { name: "memory.reclaim, 1 MiB every 20 ms", means: Some(CacheMeans::Reclaim), step: 1 << 20, pause: PAUSE },
+    Way { name: "memory.reclaim, 4 MiB every 20 ms", means: Some(CacheMeans::Reclaim), step: 4 << 20, pause: PAUSE },
+    Way {
+        name: "memory.reclaim, 4 MiB at a time",
+        means: Some(CacheMeans::Reclaim),
+        step: 4 << 20,
+        pause: Duration::ZERO,
+    },
     Way {
         name: "memory.reclaim, 32 MiB at a time, as the keeper asks",
-        means: CacheMeans::Reclaim,
+        means: Some(CacheMeans::Reclaim),
         step: 32 << 20,
         pause: Duration::ZERO,
     },
     Way {
         name: "memory.force_empty, cut short at 4 MiB every 20 ms",
-        means: CacheMeans::ForceEmptyStep,
+        means: Some(CacheMeans::ForceEmptyStep),
         step: 4 << 20,
         pause: PAUSE,
     },
     Way {
         name: "memory.force_empty, cut short, 32 MiB at a time, as the keeper asks",
-        means: CacheMeans::ForceEmptyStep,
+        means: Some(CacheMeans::ForceEmptyStep),
         step: 32 << 20,
         pause: Duration::ZERO,
     },
-    Way { name: "memory.force_empty", means: CacheMeans::ForceEmpty, step: 0, pause: Duration::ZERO },
+    Way { name: "memory.force_empty", means: Some(CacheMeans::ForceEmpty), step: 0, pause: Duration::ZERO },
 ];
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     for way in WAYS {
+        if way.means.is_none() && !options.mmap {
+            continue;
+        }
         match measure(options, *way)? {
             Some(row) => crate::print(&row)?,
             None => crate::progress(&format!("{}: not to be had here", way.name)),
@@ -93,6 +105,8 @@ fn measure(options: &Options, way: Way) -> Result<Option<String>> {
     let path = |path: &PathBuf| path.display().to_string();
     let mut arguments = vec!["read-twice".to_owned()];
     arguments.extend(options.mmap.then(|| "--mmap".to_owned()));
+    // Advice is given to a process that still maps the file.
+    arguments.extend(way.means.is_none().then(|| "--rest".to_owned()));
     arguments.push(path(&large));
     let reader = Worker::start(&cgroup, &arguments)?;
     let hot = Worker::start(&cgroup, &["hot".to_owned(), "--pause-ms".to_owned(), "100".to_owned(), path(&hot)])?;
@@ -101,7 +115,7 @@ fn measure(options: &Options, way: Way) -> Result<Option<String>> {
     while reader.count() < twice && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(50));
     }
-    drop(reader);
+    let reader = way.means.is_none().then_some(reader);
     // Long enough for what is cold to be known as such.
     thread::sleep(Duration::from_secs(2));
     let before = State::read(&cgroup)?;
@@ -112,7 +126,8 @@ fn measure(options: &Options, way: Way) -> Result<Option<String>> {
     let version = if node.lab.version() == Version::V1 { CgroupVersion::V1 } else { CgroupVersion::V2 };
     let mut actor = CacheActor::new(&Roots::default(), version, false)
         .with_writer(ForceEmptyWriter::this_program(["force-empty-writer"]));
-    if !actor.means(&target).contains(&way.means) {
+    let is_there = way.means.map_or_else(advice::is_there, |means| actor.means(&target).contains(&means));
+    if !is_there {
         return Ok(None);
     }
     let hot_usual = rate_of(&hot)?;
@@ -123,7 +138,15 @@ fn measure(options: &Options, way: Way) -> Result<Option<String>> {
     // Until half of the working set is gone, or ten acts in a row did nothing.
     let mut idle = 0;
     while now.working_set > half && idle < 10 && started.elapsed() < Duration::from_secs(60) {
-        let outcome = actor.act(&target, way.means, CacheAmount::gently(Bytes::new(way.step)), false);
+        let outcome = match way.means {
+            Some(means) => {
+                let amount = CacheAmount::gently(Bytes::new(way.step));
+                actor.act(&target, means, amount, false).map(drop).map_err(Into::into)
+            }
+            None => {
+                reader.as_ref().context("nobody maps the file").and_then(|reader| advice::give(reader.id(), &large))
+            }
+        };
         if let Err(error) = outcome {
             crate::progress(&format!("{}: {error}", way.name));
             break;

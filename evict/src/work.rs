@@ -28,6 +28,9 @@ enum Work {
         /// MiB a second at most; 0 for as fast as it can
         #[arg(long, default_value_t = 0)]
         rate: u64,
+        /// Whether to map the first file, look at it, and rest, after two times of that
+        #[arg(long)]
+        rest: bool,
         files: Vec<PathBuf>,
     },
     /// Reads a file again and again, with a pause; says how many bytes it has read
@@ -44,7 +47,8 @@ enum Work {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     match &options.work {
-        Work::ReadTwice { mmap, rate, files } => read_twice(files, *mmap, *rate << 20),
+        Work::ReadTwice { files, rest: true, .. } => map_and_rest(files.first().context("no file")?),
+        Work::ReadTwice { mmap, rate, files, .. } => read_twice(files, *mmap, *rate << 20),
         Work::Hot { pause_ms, file } => hot(file, Duration::from_millis(*pause_ms)),
         Work::Hold { mib } => {
             let held = take(*mib << 20);
@@ -83,6 +87,20 @@ fn read_twice(files: &[PathBuf], mmap: bool, rate: u64) -> Result<()> {
             }
         }
     }
+}
+
+fn map_and_rest(file: &Path) -> Result<()> {
+    let file = File::open(file).with_context(|| file.display().to_string())?;
+    let length = usize::try_from(file.metadata()?.len())?;
+    // The kernel learns of the use when the pages are unmapped.
+    mapped::touch(&file, length)?;
+    mapped::touch(&file, length)?;
+    mapped::touch_and(&file, length, || {
+        say(2 * length as u64)?;
+        loop {
+            thread::sleep(Duration::from_secs(1));
+        }
+    })
 }
 
 fn hot(file: &Path, pause: Duration) -> Result<()> {
@@ -151,16 +169,31 @@ mod mapped {
 
     /// Maps a file to read, reads a byte of each page, and unmaps it.
     pub(super) fn touch(file: &File, length: usize) -> Result<()> {
+        touch_and(file, length, || Ok(()))
+    }
+
+    /// Maps a file to read, reads a byte of each page, and unmaps it after `then`.
+    pub(super) fn touch_and(file: &File, length: usize, then: impl FnOnce() -> Result<()>) -> Result<()> {
+        while_mapped(file, length, |look| {
+            look();
+            then()
+        })
+    }
+
+    /// Does something with a function that reads a byte of each page.
+    fn while_mapped(file: &File, length: usize, act: impl FnOnce(&dyn Fn()) -> Result<()>) -> Result<()> {
         // SAFETY: a new private mapping of `length` bytes at an address that the kernel chooses.
         let start = unsafe { mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, file, 0)? };
-        let mut sum = 0_u64;
-        for at in (0..length).step_by(4096) {
-            // SAFETY: `at` lies inside the mapping, and nobody makes the file shorter meanwhile.
-            sum = sum.wrapping_add(u64::from(unsafe { start.cast::<u8>().add(at).read_volatile() }));
-        }
-        std::hint::black_box(sum);
+        let done = act(&|| {
+            let mut sum = 0_u64;
+            for at in (0..length).step_by(4096) {
+                // SAFETY: `at` lies inside the mapping, and nobody makes the file shorter meanwhile.
+                sum = sum.wrapping_add(u64::from(unsafe { start.cast::<u8>().add(at).read_volatile() }));
+            }
+            std::hint::black_box(sum);
+        });
         // SAFETY: the mapping made above, of which no reference is left.
         unsafe { munmap(start, length)? };
-        Ok(())
+        done
     }
 }

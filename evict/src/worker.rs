@@ -44,6 +44,11 @@ impl Worker {
         self.last().split_whitespace().last().and_then(|word| word.parse().ok()).unwrap_or(0.0)
     }
 
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))

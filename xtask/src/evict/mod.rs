@@ -123,7 +123,9 @@ fn means(machine: Machine) -> Result<()> {
     match machine.guest() {
         None => {
             ensure_root()?;
-            here(&arguments("256"))
+            here(&arguments("256"))?;
+            let mapped: Vec<&str> = arguments("256").into_iter().chain(["--mmap"]).collect();
+            here(&mapped)
         }
         Some((kernel, generations)) => {
             let mapped: Vec<&str> = arguments("128").into_iter().chain(["--mmap"]).collect();
