@@ -77,7 +77,7 @@ impl ActThread {
 }
 
 fn amount_of(order: &KeeperOrder) -> CacheAmount {
-    CacheAmount { working_set: order.amount, free_at_most: order.free_at_most }
+    CacheAmount { working_set: order.amount, free_at_most: order.free_at_most, in_hurry: order.in_hurry }
 }
 
 /// Who acts on the cgroups of this node.

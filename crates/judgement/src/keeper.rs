@@ -48,6 +48,8 @@ pub struct KeeperOrder {
     pub amount: Bytes,
     /// What may be freed for it.
     pub free_at_most: Bytes,
+    /// Whether there is no time for pauses.
+    pub in_hurry: bool,
 }
 
 /// A cgroup whose cache is left alone.
@@ -230,7 +232,8 @@ impl CacheKeeper {
                     // Before a step comes to what is active, it frees what is not.
                     let first = if need.urgent { holder.inactive_file() } else { Bytes::ZERO };
                     let free_at_most = amount.saturating_add(first).min(holder.reducible);
-                    orders.push(KeeperOrder { path: holder.path.clone(), means: chosen, amount, free_at_most });
+                    let path = holder.path.clone();
+                    orders.push(KeeperOrder { path, means: chosen, amount, free_at_most, in_hurry: need.urgent });
                 }
                 Err(reason) => spared.push(KeeperSpared { path: holder.path.clone(), reason }),
             }

@@ -33,12 +33,14 @@ pub struct CacheAmount {
     pub working_set: Bytes,
     /// What may be freed for it. Means that go in steps keep to it, but for the last step.
     pub free_at_most: Bytes,
+    /// Whether there is no time for pauses between steps.
+    pub in_hurry: bool,
 }
 
 impl CacheAmount {
-    /// No more is freed than the working set is to get smaller.
+    /// No more is freed than the working set is to get smaller, with pauses.
     pub const fn gently(working_set: Bytes) -> Self {
-        CacheAmount { working_set, free_at_most: working_set }
+        CacheAmount { working_set, free_at_most: working_set, in_hurry: false }
     }
 }
 
@@ -223,7 +225,7 @@ impl CacheActor {
 
     /// Asks for a little at a time, until the working set is smaller by what was wanted: a kernel with two lists first
     /// frees what is inactive, and as soon as less is inactive than it likes to have, moves more there than it frees. Then
-    /// comes a pause after each step, in which what is in use is used again and so kept. Effects are summed step by step,
+    /// comes a pause after each step, if there is time, in which what is in use is used again and so kept. Effects are summed step by step,
     /// since whoever uses the cgroup adds to it meanwhile.
     fn in_steps(
         &mut self,
@@ -244,7 +246,7 @@ impl CacheActor {
             left = left.saturating_sub(free.max(effect.freed));
             if effect.working_set_removed > Bytes::ZERO {
                 free = Self::SMALLEST_STEP;
-                thread::sleep(Self::PAUSE);
+                thread::sleep(if amount.in_hurry { Duration::ZERO } else { Self::PAUSE });
             } else if short {
                 break;
             } else {

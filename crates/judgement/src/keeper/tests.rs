@@ -97,6 +97,35 @@ fn without_hurry_the_steps_are_small() {
 }
 
 #[test]
+fn in_need_what_is_inactive_goes_first_and_pauses_are_left_out() {
+    let decide = |available, reducible| {
+        let mut holder = holder("/besteffort", 1, 500);
+        if let Some(stat) = &mut holder.memory.stat {
+            stat.inactive_file = Some(mib(300));
+        }
+        holder.reducible = mib(reducible);
+        let decision = keeper().decide(second(0), &node(available, vec![holder]), Forecast::None, RECLAIM);
+        let KeeperDecision::Near { orders, .. } = decision else { panic!() };
+        let order = orders.first().unwrap();
+        (order.amount.get() >> 20, order.free_at_most.get() >> 20, order.in_hurry)
+    };
+    assert_eq!(decide(150, 800), (50, 50, false));
+    assert_eq!(decide(110, 800), (90, 390, true));
+    assert_eq!(decide(110, 200), (90, 200, true), "not below its protection");
+}
+
+#[test]
+fn steps_in_need_are_larger_and_have_an_end() {
+    let total = |available| {
+        let margin = Margin::At(reprieve_readings::EvictionAmount::Quantity(mib(900)));
+        let mut keeper = CacheKeeper::new(KeeperSettings { margin, page_size: Bytes::new(4096) });
+        let node = node(available, vec![holder("", 1, 800)]);
+        orders(&keeper.decide(second(0), &node, Forecast::None, RECLAIM)).iter().map(|order| order.2).sum::<u64>()
+    };
+    assert_eq!((total(600), total(200)), (128, 512));
+}
+
+#[test]
 fn protection_and_pressure_are_respected() {
     let mut protected = holder("/besteffort", 1, 500);
     protected.reducible = Bytes::ZERO;
