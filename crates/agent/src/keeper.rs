@@ -21,6 +21,7 @@ use reprieve_report::{CgroupFigures, CgroupLabels, EvictionFigures};
 
 use crate::keeper_acts::{ActThread, Acts, KnownMeans, open_actor};
 use crate::keeper_log;
+use crate::kubelet_settings::{AskConfiguration, Asking};
 use crate::log::LogFormat;
 use crate::node::Node;
 use crate::problems::NamedProblems;
@@ -52,6 +53,8 @@ impl KeepCache {
 pub struct EvictionOptions {
     /// The kubelet's settings.
     pub configuration: EvictionConfiguration,
+    /// How to ask for others, which then hold in their place.
+    pub ask: Option<AskConfiguration>,
     /// How it takes the usage of a v2 node.
     pub node_usage: NodeUsage,
     /// A list of pods, read again now and then.
@@ -70,6 +73,7 @@ pub struct EvictionOptions {
 pub(crate) struct Keeper {
     options: EvictionOptions,
     thresholds: Vec<EvictionThreshold>,
+    asking: Option<Asking>,
     keeper: CacheKeeper,
     started: Instant,
     pods: PodList,
@@ -107,7 +111,12 @@ impl Keeper {
             let thread = ActThread::start(open_actor(node, options), options.with_anonymous);
             thread.map_err(|error| node.problems.take_one(format!("the cache keeper can't act: no thread: {error}")))
         });
+        let asking = options.ask.clone().map(|ask| {
+            let no_thread = |error| node.problems.take_one(format!("the kubelet can't be asked: no thread: {error}"));
+            Asking::start(ask).map_err(no_thread)
+        });
         Keeper {
+            asking: asking.and_then(Result::ok),
             thresholds: thresholds_of(&options.configuration),
             keeper: CacheKeeper::new(KeeperSettings { margin: options.margin, page_size }),
             options: options.clone(),
@@ -143,6 +152,7 @@ impl Keeper {
     pub(crate) fn take_scan(&mut self, node: &mut Node, reading: &NodeReading) {
         self.meminfo = reading.meminfo.unwrap_or_default();
         self.read_pods(&mut node.problems);
+        self.take_configuration(&mut node.problems);
         self.evictions = self.judge(node);
         self.kubepods =
             self.evictions.kubepods.as_ref().and_then(|path| node.tree.find(path)).map(|cgroup| cgroup.id());
@@ -286,6 +296,26 @@ impl Keeper {
             }
         }
         self.log.done(&done, &self.evictions);
+    }
+
+    fn take_configuration(&mut self, problems: &mut NamedProblems) {
+        match self.asking.as_ref().and_then(Asking::take) {
+            None => {}
+            Some(Ok(configuration)) => {
+                configuration
+                    .notes
+                    .iter()
+                    .for_each(|note| problems.take_one(format!("the kubelet's configuration: {note}")));
+                let thresholds = thresholds_of(&configuration);
+                if thresholds != self.thresholds {
+                    self.log.new_thresholds(&thresholds);
+                    // What was foretold was of others.
+                    self.falling.clear();
+                    self.thresholds = thresholds;
+                }
+            }
+            Some(Err(error)) => problems.take_one(format!("the kubelet's configuration: {error}")),
+        }
     }
 
     fn read_pods(&mut self, problems: &mut NamedProblems) {

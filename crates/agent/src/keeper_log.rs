@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use reprieve_judgement::{Evictions, KeeperDecision, KeeperOrder, ThresholdState};
+use reprieve_judgement::{EvictionThreshold, Evictions, KeeperDecision, KeeperOrder, ThresholdState};
 use reprieve_linux::CacheOutcome;
-use reprieve_readings::{Bytes, CacheMeans, CgroupPath};
+use reprieve_readings::{Bytes, CacheMeans, CgroupPath, EvictionAmount};
 
 use crate::log::LogFormat;
 
@@ -38,6 +38,16 @@ impl KeeperLog {
     /// Orders that were only said.
     pub(crate) fn dry_orders(&self) -> u64 {
         self.dry_orders
+    }
+
+    /// Says that the kubelet has told of other thresholds than those held until now.
+    pub(crate) fn new_thresholds(&self, thresholds: &[EvictionThreshold]) {
+        let text = |threshold: &EvictionThreshold| match threshold.amount {
+            EvictionAmount::Quantity(bytes) => format!("{}<{bytes}", threshold.signal),
+            EvictionAmount::Share(share) => format!("{}<{:.1} %", threshold.signal, share * 100.0),
+        };
+        let text: Vec<String> = thresholds.iter().map(text).collect();
+        tracing::info!("the kubelet's thresholds: {}", text.join(", "));
     }
 
     /// Says what was decided, unless it will be said when it is done.

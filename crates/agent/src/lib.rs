@@ -14,6 +14,7 @@ mod kill_book;
 mod kill_log;
 mod kill_marks;
 mod kills;
+mod kubelet_settings;
 mod log;
 mod node;
 mod node_watch;
@@ -38,6 +39,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 pub use keeper::{EvictionOptions, KeepCache};
+pub use kubelet_settings::AskConfiguration;
 pub use log::LogFormat;
 pub use processes::CommandLines;
 pub use reprieve_store::Retention;

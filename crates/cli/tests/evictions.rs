@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 mod common;
+#[path = "../../kubernetes/tests/server/mod.rs"]
+mod server;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -185,7 +187,7 @@ fn switched_on_it_asks_for_small_amounts_without_anonymous_memory() {
     });
     wait_for(PATIENCE, || agent.sample("reprieve_keeper_acts_total{means=\"memory.reclaim\"}")).expect("it acts");
     let written = fs::read_to_string(reclaim_file(&captured)).unwrap();
-    assert!(written.ends_with("swappiness=0"), "{written}");
+    assert!(written.contains(" swappiness=0"), "{written}");
     let amount: u64 = written.split(' ').next().unwrap().parse().unwrap();
     assert!(0 < amount && amount <= 32 << 20, "{amount}");
     let done = agent.wait_for_line(|line| line["event"] == "keep_cache").unwrap();
@@ -225,4 +227,61 @@ fn a_forecast_is_none_where_nothing_moves() {
     let rows = json["forecasts"].as_array().unwrap();
     assert!(rows.len() >= 4, "two thresholds, and pods and containers with limits");
     assert!(rows.iter().all(|row| row["forecast"]["state"] == "none"), "{json}");
+}
+
+/// The flags that have a kubelet on this port asked, and the folder with the token.
+fn asking(port: u16) -> (tempfile::TempDir, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, "secret").unwrap();
+    let flags = [
+        ("--kubelet-configz", format!("https://localhost:{port}/configz")),
+        ("--kubelet-token", token.display().to_string()),
+        ("--kubelet-ca", server::fixture("authority.pem").display().to_string()),
+    ];
+    (folder, flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect())
+}
+
+#[test]
+fn the_kubelet_is_asked_for_its_thresholds() {
+    let port = server::serve(|head| {
+        let body = br#"{"kubeletconfig":{"evictionHard":{"memory.available":"300Mi"}}}"#;
+        assert!(head.contains("uthorization: Bearer secret\r\n"), "{head}");
+        server::response("200 OK", body)
+    });
+    let (_folder, flags) = asking(port);
+    let captured = full_of_cache();
+    let agent = Agent::start(|command| {
+        with_roots(command.args(["--interval", "50ms"]).args(&flags), &captured);
+    });
+    let labels = "{signal=\"memory.available\",kind=\"hard\"}";
+    let threshold = || agent.sample(&format!("reprieve_kubelet_threshold_bytes{labels}"));
+    wait_for(PATIENCE, || (threshold() == Some(314_572_800.0)).then_some(())).expect("300Mi");
+    let said = agent.wait_for_line(|line| {
+        line["message"].as_str().is_some_and(|text| text.starts_with("the kubelet's thresholds: memory.available<300"))
+    });
+    assert!(said.is_some());
+    let arguments: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let screen = String::from_utf8(evictions(&captured, &arguments).stdout).unwrap();
+    assert!(screen.contains("300.0 MiB"), "{screen}");
+}
+
+#[test]
+fn an_agent_goes_on_where_the_kubelet_does_not_answer() {
+    let closed = std::net::TcpListener::bind("localhost:0").unwrap().local_addr().unwrap().port();
+    let (_folder, flags) = asking(closed);
+    let captured = full_of_cache();
+    let agent = Agent::start(|command| {
+        with_roots(command.args(["--interval", "50ms"]).args(&flags), &captured);
+    });
+    let begin = format!("the kubelet's configuration: https://localhost:{closed}/configz: ");
+    let said = agent.wait_for_line(|line| line["message"].as_str().is_some_and(|text| text.contains(&begin)));
+    assert!(said.is_some(), "it says why");
+    let labels = "{signal=\"memory.available\",kind=\"hard\"}";
+    let threshold = format!("reprieve_kubelet_threshold_bytes{labels}");
+    assert_eq!(agent.sample(&threshold), Some(104_857_600.0), "the default");
+    assert_eq!(agent.stop(), 0);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let said = refusal(&flags);
+    assert!(said.contains(&format!("https://localhost:{closed}/configz: ")), "{said}");
 }

@@ -134,11 +134,11 @@ fn force_empty_is_cut_short_where_it_does_nothing() {
 
 #[test]
 fn a_writer_that_can_not_write_is_told() {
-    let (captured, _cgroup, mut actor) = v1_cgroup("exit 2");
+    let (captured, _cgroup, mut actor) = v1_cgroup("echo no luck >&2; exit 2");
     let target = target(&captured, "/a");
     let means = CacheMeans::ForceEmptyStep;
     let refused = actor.act(&target, means, CacheAmount::gently(Bytes::from_mib(4)), false).unwrap_err();
-    let expected = "memory.force_empty_step is not to be had here: the writer ended with exit status: 2";
+    let expected = "memory.force_empty_step is not to be had here: the writer ended with exit status: 2: no luck";
     assert_eq!(refused.to_string(), expected);
     let missing = ForceEmptyWriter::new("/nonexistent", ["x"]);
     let mut actor = CacheActor::new(&roots(&captured), CgroupVersion::V1, false).with_writer(missing);

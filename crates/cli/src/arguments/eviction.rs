@@ -33,12 +33,25 @@ stderr).";
 
 const KUBELET: &str = "Kubelet";
 
-/// What is known of the kubelet. Flags of the kubelet's own names win over its file.
-#[derive(Debug, Args)]
+/// Where Kubernetes puts a pod's own token, and the API server's authority.
+const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+const AUTHORITY: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+
+/// What is known of the kubelet. Flags of the kubelet's own names win over its file and over what it answers.
+#[derive(Debug, Clone, Args)]
 pub(crate) struct KubeletArguments {
     /// The kubelet's configuration file, or the saved answer of its /configz
     #[arg(long, value_name = "FILE", help_heading = KUBELET)]
     pub(crate) kubelet_config: Option<PathBuf>,
+    /// Ask for the configuration here: https://NODE:10250/configz, or an API server's .../nodes/NODE/proxy/configz
+    #[arg(long, value_name = "URL", help_heading = KUBELET, conflicts_with = "kubelet_config")]
+    pub(crate) kubelet_configz: Option<String>,
+    /// The bearer token to ask with
+    #[arg(long, value_name = "FILE", default_value = TOKEN, help_heading = KUBELET)]
+    pub(crate) kubelet_token: PathBuf,
+    /// The certificates of whom to ask, or of their authority
+    #[arg(long, value_name = "FILE", default_value = AUTHORITY, help_heading = KUBELET)]
+    pub(crate) kubelet_ca: PathBuf,
     /// As the kubelet's flag: memory.available<100Mi
     #[arg(long, value_name = "LIST", help_heading = KUBELET)]
     pub(crate) eviction_hard: Option<String>,

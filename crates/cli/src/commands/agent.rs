@@ -28,6 +28,7 @@ pub(crate) fn run(arguments: AgentArguments) -> Result<()> {
         retention: Retention { age: arguments.keep_kills, size: arguments.keep_kills_size },
         eviction: EvictionOptions {
             configuration: kubelet::configuration_or_default(&arguments.kubelet),
+            ask: kubelet::ask(&arguments.kubelet),
             node_usage: arguments.kubelet.node_usage.into(),
             pods: arguments.kubelet.pods,
             keep_cache: match arguments.keeper.keep_cache {

@@ -1,7 +1,9 @@
 //! From the flags that tell of the kubelet to its settings.
 
 use anyhow::{Context, Result};
+use reprieve_agent::AskConfiguration;
 use reprieve_judgement::NodeUsage;
+use reprieve_kubernetes::{ConfigzSource, fetch_configz};
 use reprieve_linux::read_small_file;
 use reprieve_readings::{
     EvictionConfiguration, PodList, parse_eviction_entries, parse_kubelet_configuration, parse_pod_list,
@@ -18,9 +20,17 @@ impl From<NodeUsageArgument> for NodeUsage {
     }
 }
 
-/// The kubelet's settings: its file's, or the defaults, and on top of them what flags say.
+/// The kubelet's settings: what it answers, its file's, or the defaults, and on top of them what flags say.
 pub(crate) fn configuration(arguments: &KubeletArguments) -> Result<EvictionConfiguration> {
     let mut configuration = EvictionConfiguration::default();
+    if let Some(url) = &arguments.kubelet_configz {
+        let source = ConfigzSource {
+            url: url.clone(),
+            token: arguments.kubelet_token.clone(),
+            authorities: arguments.kubelet_ca.clone(),
+        };
+        configuration = parse_kubelet_configuration(&fetch_configz(&source)?).with_context(|| url.clone())?;
+    }
     if let Some(path) = &arguments.kubelet_config {
         let text = read_small_file(path).with_context(|| "can't read the kubelet's configuration".to_owned())?;
         configuration = parse_kubelet_configuration(&text).with_context(|| path.display().to_string())?;
@@ -29,9 +39,17 @@ pub(crate) fn configuration(arguments: &KubeletArguments) -> Result<EvictionConf
     Ok(configuration)
 }
 
-/// The same for those who must not end because of it: what can't be read is a note, and the defaults hold.
+/// How to ask the kubelet, where it is to be asked.
+pub(crate) fn ask(arguments: &KubeletArguments) -> Option<AskConfiguration> {
+    let arguments = arguments.clone();
+    arguments.kubelet_configz.as_ref()?;
+    Some(AskConfiguration::new(move || configuration(&arguments).map_err(|error| format!("{error:#}"))))
+}
+
+/// The settings for those who must not end because of them nor wait for an answer: what can't be read is a note, and the
+/// defaults hold.
 pub(crate) fn configuration_or_default(arguments: &KubeletArguments) -> EvictionConfiguration {
-    configuration(arguments).unwrap_or_else(|error| {
+    configuration(&KubeletArguments { kubelet_configz: None, ..arguments.clone() }).unwrap_or_else(|error| {
         let notes = vec![format!("{error:#}: the kubelet's defaults are assumed")];
         EvictionConfiguration { notes, ..EvictionConfiguration::default() }
     })

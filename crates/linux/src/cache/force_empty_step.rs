@@ -9,7 +9,7 @@
 //! limit of processor time also where that thread is stopped.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -27,6 +27,7 @@ use crate::signals::signal_on_parent_death;
 const LOOK: Duration = Duration::from_micros(100);
 /// A step that has freed too little by then is ended: the kernel waits for a disk.
 const LONGEST: Duration = Duration::from_secs(1);
+const LONGEST_LINE: u64 = 1000;
 /// Processor time after which the kernel ends a writer that nobody has ended.
 const LONGEST_UNSEEN: Duration = Duration::from_secs(1);
 
@@ -62,7 +63,7 @@ impl ForceEmptyWriter {
             thread::sleep(LOOK);
             let ended = writer.0.try_wait().map_err(absent)?;
             if let Some(status) = ended.filter(|status| !status.success()) {
-                return Err(absent(io::Error::other(format!("the writer ended with {status}"))));
+                return Err(absent(io::Error::other(format!("the writer ended with {status}: {}", writer.said()))));
             }
             if is_enough()? {
                 return Ok(false);
@@ -76,12 +77,24 @@ impl ForceEmptyWriter {
     fn start(&self, file: OwnedFd) -> io::Result<Child> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).arg(std::process::id().to_string()).env_clear();
-        command.stdin(Stdio::inherit()).stdout(Stdio::from(file)).spawn()
+        command.stdin(Stdio::inherit()).stdout(Stdio::from(file)).stderr(Stdio::piped()).spawn()
     }
 }
 
 /// A running writer, which is ended when this is dropped.
 struct Writing(Child);
+
+impl Writing {
+    /// The first line on its stderr, once it has ended.
+    fn said(&mut self) -> String {
+        let mut said = String::new();
+        if let Some(stderr) = self.0.stderr.take() {
+            // What can't be read was not said.
+            let _ = stderr.take(LONGEST_LINE).read_to_string(&mut said);
+        }
+        said.lines().next().unwrap_or_default().to_owned()
+    }
+}
 
 impl Drop for Writing {
     fn drop(&mut self) {

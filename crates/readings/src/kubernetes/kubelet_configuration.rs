@@ -72,7 +72,9 @@ struct Document {
 /// It is no YAML or JSON, not of the kubelet, or too large.
 pub fn parse_kubelet_configuration(text: &[u8]) -> Result<EvictionConfiguration, DocumentError> {
     let mut document: Document = document::parse(text)?;
-    if let Some(inner) = document.kubeletconfig.take() {
+    let inner = document.kubeletconfig.take();
+    let named_by_field = inner.is_some();
+    if let Some(inner) = inner {
         document = *inner;
     }
     match document.kind.as_deref() {
@@ -81,6 +83,8 @@ pub fn parse_kubelet_configuration(text: &[u8]) -> Result<EvictionConfiguration,
             let kind = Escaped(other.as_bytes());
             return Err(DocumentError::new(format_args!("kind {kind}, where KubeletConfiguration was expected")));
         }
+        // Kubernetes' own guide adds the kind to what `/configz` answers: not all versions do.
+        None if named_by_field => {}
         None => return Err(DocumentError::new("no `kind: KubeletConfiguration`")),
     }
     Ok(document.into_configuration())
@@ -211,6 +215,7 @@ mod tests {
     #[test]
     fn the_answer_of_configz_is_read_too() {
         let answer = r#"{"kubeletconfig":{"kind":"KubeletConfiguration","evictionHard":{"memory.available":"1Gi"}}}"#;
+        assert_eq!(parse(&answer.replace(r#""kind":"KubeletConfiguration","#, "")), parse(answer));
         assert_eq!(parse(answer).hard, Some(EvictionAmount::Quantity(Bytes::from_mib(1024))));
     }
 
