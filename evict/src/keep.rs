@@ -141,7 +141,8 @@ fn run_one(options: &Options, files: &Files, mode: Mode, length: Duration) -> Re
     thread::sleep(Duration::from_secs(2));
     let _anon = Worker::start(&hot, &["hold".to_owned(), "48".to_owned()])?;
     let hot = Worker::start(&hot, &["hot".to_owned(), files.hot.display().to_string()])?;
-    let mut arguments = vec!["read-twice".to_owned(), "--rate".to_owned(), options.rate.to_string()];
+    let mut arguments =
+        vec!["read-twice".to_owned(), "--new".to_owned(), "--rate".to_owned(), options.rate.to_string()];
     arguments.extend(options.mmap.then(|| "--mmap".to_owned()));
     arguments.extend(stream.iter().map(|path| path.display().to_string()));
     let mut reader = Worker::start(&reader, &arguments)?;
@@ -252,6 +253,7 @@ fn report(
         outcome.logged
     ))?;
     if let Some(agent) = agent {
+        crate::print(&format!("the agent took {:.1} % of a processor", agent.processor_share()?))?;
         let others = |line: &&String| !line.contains("kept cache") && !line.contains("OOM kill");
         agent.lines().iter().filter(others).for_each(|line| crate::progress(line));
         agent.lines().iter().filter(|line| line.contains("kept cache")).take(5).for_each(|line| crate::progress(line));
@@ -262,6 +264,7 @@ fn report(
 /// The agent under test, and its log.
 struct Agent {
     child: Child,
+    started: Instant,
     lines: Arc<Mutex<Vec<(SystemTime, String)>>>,
 }
 
@@ -281,7 +284,17 @@ impl Agent {
                 sink.lock().unwrap_or_else(PoisonError::into_inner).push((SystemTime::now(), line));
             }
         });
-        Ok(Agent { child, lines })
+        Ok(Agent { child, started: Instant::now(), lines })
+    }
+
+    /// Percent of one processor's time, that of children included, since it was started.
+    fn processor_share(&self) -> Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let fields = stat.rsplit(')').next().context("no such line")?.split_whitespace();
+        // utime, stime, cutime and cstime, in ticks.
+        let ticks: u64 = fields.skip(11).take(4).map(|field| field.parse().unwrap_or(0)).sum();
+        let seconds = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
+        Ok(seconds / self.started.elapsed().as_secs_f64() * 100.0)
     }
 
     fn lines(&self) -> Vec<String> {

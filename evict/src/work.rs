@@ -29,6 +29,9 @@ enum Work {
         /// MiB a second at most; 0 for as fast as it can
         #[arg(long, default_value_t = 0)]
         rate: u64,
+        /// Whether files count as new each time: else the kernel takes for missed what comes around within a minute
+        #[arg(long)]
+        new: bool,
         /// Whether to map the first file, look at it, and rest, after two times of that
         #[arg(long)]
         rest: bool,
@@ -49,7 +52,7 @@ enum Work {
 pub(crate) fn run(options: &Options) -> Result<()> {
     match &options.work {
         Work::ReadTwice { files, rest: true, .. } => map_and_rest(files.first().context("no file")?),
-        Work::ReadTwice { mmap, rate, files, .. } => read_twice(files, *mmap, *rate << 20),
+        Work::ReadTwice { mmap, rate, files, new, .. } => read_twice(files, *mmap, *rate << 20, *new),
         Work::Hot { pause_ms, file } => hot(file, Duration::from_millis(*pause_ms)),
         Work::Hold { mib } => {
             let held = take(*mib << 20);
@@ -68,15 +71,16 @@ fn say(number: u64) -> Result<()> {
     Ok(())
 }
 
-fn read_twice(files: &[PathBuf], mmap: bool, rate: u64) -> Result<()> {
+fn read_twice(files: &[PathBuf], mmap: bool, rate: u64, new: bool) -> Result<()> {
     let mut buffer = vec![0; 1 << 20];
     let mut bytes = 0;
     let mut said = Instant::now();
     let started = Instant::now();
     loop {
         for file in files {
-            // Data that nobody has read before: else the kernel counts it as missed where it comes around within a minute.
-            forget(file)?;
+            if new {
+                forget(file)?;
+            }
             for _ in 0..2 {
                 bytes += if mmap { touch(file)? } else { read(file, &mut buffer)? };
                 if said.elapsed() >= Duration::from_millis(100) {

@@ -140,7 +140,7 @@ fn keep(machine: Machine, seconds: u64, rounds: u32) -> Result<()> {
     match machine.guest() {
         None => {
             ensure_root()?;
-            let program = built("reprieve-cli", "reprieve")?.display().to_string();
+            let program = built("reprieve-cli", "reprieve", true)?.display().to_string();
             here(&["keep", "--reprieve", &program, "--seconds", &seconds, "--rounds", &rounds])
         }
         Some((kernel, generations)) => {
@@ -155,13 +155,14 @@ fn keep(machine: Machine, seconds: u64, rounds: u32) -> Result<()> {
 }
 
 fn here(arguments: &[&str]) -> Result<()> {
-    process::run(Command::new(built("reprieve-evict", "reprieve-evict")?).args(arguments))
+    process::run(Command::new(built("reprieve-evict", "reprieve-evict", false)?).args(arguments))
 }
 
-/// Builds a program, and says where it is.
-fn built(package: &str, name: &str) -> Result<PathBuf> {
-    process::run(&mut workspace::cargo(&["build", "--locked", "--package", package]))?;
-    let path = workspace::target().join("debug").join(name);
+/// Builds a program, as it is released if it is to be measured, and says where it is.
+fn built(package: &str, name: &str, release: bool) -> Result<PathBuf> {
+    let mut cargo = workspace::cargo(&["build", "--locked", "--package", package]);
+    process::run(cargo.args(release.then_some("--release")))?;
+    let path = workspace::target().join(if release { "release" } else { "debug" }).join(name);
     ensure!(path.is_file(), "cargo made no {}", path.display());
     Ok(path)
 }
