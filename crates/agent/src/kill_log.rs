@@ -13,7 +13,16 @@ pub(crate) struct KillLog {
     kmsg: Option<KmsgReader>,
     reader: OomKillReader,
     read_to: Option<u64>,
-    overruns: u64,
+    lost: LostRecords,
+}
+
+/// What the kernel overwrote before it was read.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct LostRecords {
+    /// Times that it did.
+    pub(crate) overruns: u64,
+    /// How many records that were.
+    pub(crate) records: u64,
 }
 
 /// What a read of the kernel's log gave.
@@ -38,7 +47,7 @@ impl KillLog {
                 None
             }
         };
-        KillLog { kmsg, reader: OomKillReader::new(), read_to: None, overruns: 0 }
+        KillLog { kmsg, reader: OomKillReader::new(), read_to: None, lost: LostRecords::default() }
     }
 
     pub(crate) fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
@@ -50,9 +59,9 @@ impl KillLog {
         self.kmsg.is_some()
     }
 
-    /// Times the kernel's log was overwritten before it was read.
-    pub(crate) fn overruns(&self) -> u64 {
-        self.overruns
+    /// What was overwritten before it was read.
+    pub(crate) fn lost(&self) -> LostRecords {
+        self.lost
     }
 
     /// The number of the last record read.
@@ -67,21 +76,48 @@ impl KillLog {
             Ok(KmsgEvent::Empty) => return LogRead::Nothing,
             Ok(KmsgEvent::Record(record)) => match KmsgRecord::parse(record) {
                 Ok(record) => {
-                    self.read_to = Some(record.sequence);
-                    let victim = self.reader.feed(&record);
+                    let (sequence, victim) = (record.sequence, self.reader.feed(&record));
+                    self.pass_to(sequence);
                     return victim.map_or(LogRead::Other, |victim| LogRead::Victim(Box::new(victim)));
                 }
                 Err(error) => problems.take_one(format!("/dev/kmsg: {error}")),
             },
-            Ok(KmsgEvent::Overrun) => {
-                self.overruns += 1;
-                problems.take_one("/dev/kmsg: records were overwritten before they were read".into());
-            }
+            // The number of the next record tells how many are lost.
+            Ok(KmsgEvent::Overrun) => {}
             Err(error) => {
                 problems.take_one(format!("/dev/kmsg: {error}: victims can't be named any more"));
                 self.kmsg = None;
             }
         }
         LogRead::Other
+    }
+
+    /// Goes on to this record, and says what was lost before it.
+    fn pass_to(&mut self, sequence: u64) {
+        let next = self.read_to.map_or(sequence, |read_to| read_to.saturating_add(1));
+        if sequence > next {
+            self.lost.overruns += 1;
+            self.lost.records += sequence - next;
+            tracing::warn!(
+                "the kernel's log was overwritten before it was read: records {next} to {} are lost; kills that they \
+                 named may stay without a name",
+                sequence - 1
+            );
+        }
+        self.read_to = Some(sequence);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_in_the_numbers_of_the_records_is_what_was_lost() {
+        let mut log = KillLog { kmsg: None, reader: OomKillReader::new(), read_to: None, lost: LostRecords::default() };
+        for sequence in [500, 501, 502, 510, 511, 600] {
+            log.pass_to(sequence);
+        }
+        assert_eq!((log.lost().overruns, log.lost().records), (2, 7 + 88), "what came before the first is not known");
     }
 }

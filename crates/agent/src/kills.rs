@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags};
 use crate::AgentOptions;
 use crate::journal::Journal;
 use crate::kill_book::KillBook;
-use crate::kill_log::{KillLog, LogRead};
+use crate::kill_log::{KillLog, LogRead, LostRecords};
 use crate::kill_marks::KillMarks;
 use crate::node::Node;
 use crate::processes::Processes;
@@ -133,9 +133,9 @@ impl KillWatch {
         self.log.is_readable()
     }
 
-    /// Times the kernel's log was overwritten before it was read.
-    pub(crate) fn overruns(&self) -> u64 {
-        self.log.overruns()
+    /// What was overwritten of the kernel's log before it was read.
+    pub(crate) fn lost_records(&self) -> LostRecords {
+        self.log.lost()
     }
 
     /// Takes what has happened, without waiting, and reports the kills among it.
