@@ -249,7 +249,8 @@ fn without_the_right_to_read_the_log_kills_are_still_counted() {
     lines.find(|line| line.contains("is up")).unwrap();
     let _first = Running(lab.spawn(&cgroup, &mut shell("sleep 2; tail /dev/zero; sleep 600")).unwrap());
     let kill = lines.find(|line| line.contains("OOM kill") && line.contains(&path)).expect("it still counts");
-    assert!(kill.contains("1 process, not named by the kernel,"), "{kill}");
+    // A scan may have seen how large the victim was; then it is the likely one.
+    assert!(kill.contains("1 process, not named by the kernel,") || kill.contains("probably tail (pid "), "{kill}");
     assert!(kill.contains("the first process survived"), "that takes no log: {kill}");
 }
 
