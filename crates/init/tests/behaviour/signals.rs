@@ -82,7 +82,7 @@ fn the_group_is_signalled_where_that_is_asked_for() {
             let program = children(init.id());
             let inner: Vec<u32> = program.iter().flat_map(|&shell| children(shell)).collect();
             assert_eq!(inner.len(), 1, "nobody but the program is signalled");
-            for pid in inner.iter().chain(&program) {
+            for pid in program.iter().chain(&inner) {
                 kill(*pid, 9);
             }
             assert_eq!(end_of(&mut init), 128 + 9);
