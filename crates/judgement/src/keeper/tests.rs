@@ -176,16 +176,12 @@ fn it_stops_itself_where_all_comes_back() {
     let decision = keeper.decide(second(0), &near(0), Forecast::None, RECLAIM);
     let KeeperDecision::Near { orders, .. } = decision else { panic!() };
     for order in &orders {
-        keeper.record(
-            second(0),
-            order,
-            KeeperOutcome { freed: order.amount, working_set_removed: mib(1), refused: false },
-        );
+        keeper.record(second(0), order, KeeperOutcome { freed: mib(300), working_set_removed: mib(1), refused: false });
     }
-    let decision = keeper.decide(second(5), &near(80 * 256), Forecast::None, RECLAIM);
+    let decision = keeper.decide(second(5), &near(160 * 256), Forecast::None, RECLAIM);
     assert_eq!(decision, KeeperDecision::Stopped);
     assert!(keeper.has_stopped());
-    assert_eq!(keeper.decide(second(5000), &near(80 * 256), Forecast::None, RECLAIM), KeeperDecision::Stopped);
+    assert_eq!(keeper.decide(second(5000), &near(160 * 256), Forecast::None, RECLAIM), KeeperDecision::Stopped);
 }
 
 #[test]
