@@ -183,6 +183,11 @@ impl MemoryWatch {
         self.finder.next_kill(now, &dying, &gone)
     }
 
+    /// Whether a kill was counted that is not told yet.
+    pub(crate) fn owes_a_kill(&self) -> bool {
+        self.finder.owed() > 0
+    }
+
     /// When it is to be looked at next.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         self.next_look.into_iter().chain(self.finder.deadline()).min()

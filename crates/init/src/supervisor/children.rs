@@ -57,7 +57,7 @@ impl Supervisor {
             self.log.say(Level::Warning, format_args!("process {} can't be reaped: {errno}", raw(pid)));
         }
         if self.main == Some(pid) {
-            return self.main_ended(what, now);
+            return self.main_ended(pid, what, now);
         }
         if self.hook.as_ref().is_some_and(|hook| hook.pid == pid) {
             self.hook_ended(what);
