@@ -111,12 +111,9 @@ impl MemoryWatch {
             events.extend(self.ladder.feed(&self.last));
             next = self.ladder.next_look();
             if !self.has_ladder {
-                next = (next * 4).clamp(WITHOUT_LADDER.0, WITHOUT_LADDER.1);
+                next = next.saturating_mul(4).clamp(WITHOUT_LADDER.0, WITHOUT_LADDER.1);
             }
-            // Until a kill is told, those from before it must stay known.
-            if self.finder.owed() == 0 {
-                self.table.remember(now, if self.is_near_the_limit() { FRESH.0 } else { FRESH.1 });
-            }
+            self.remember_processes(now, if self.is_near_the_limit() { FRESH.0 } else { FRESH.1 });
         }
         self.next_look = Some(now.saturating_add(next));
         events
@@ -156,8 +153,19 @@ impl MemoryWatch {
             let _ = events.changes();
         }
         self.count_kills(now);
+        self.remember_processes(now, FRESH.0);
+    }
+
+    /// Until a kill is told, those from before it must stay known. Whoever is missing because of a kill was counted before
+    /// it went: so it is counted again once the list is read, and a list from after a kill is not kept.
+    fn remember_processes(&mut self, now: Duration, fresh: Duration) {
+        if self.finder.owed() > 0 || self.table.is_fresh(now, fresh) {
+            return;
+        }
+        let seen = self.table.look();
+        self.count_kills(now);
         if self.finder.owed() == 0 {
-            self.table.remember(now, FRESH.0);
+            self.table.remember(seen, now);
         }
     }
 

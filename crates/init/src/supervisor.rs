@@ -13,7 +13,8 @@ mod waiting;
 use std::time::Duration;
 
 use reprieve_linux::{
-    SignalMask, SignalQueue, become_subreaper, lock_touched_memory, shrink_program, signal_on_parent_death, time_since_boot,
+    SignalMask, SignalQueue, become_subreaper, lock_touched_memory, shrink_program, signal_on_parent_death,
+    time_since_boot,
 };
 use reprieve_readings::Signal;
 use rustix::process::Pid;

@@ -99,6 +99,12 @@ impl Boxed {
         code
     }
 
+    /// Waits for the end, which must be with this code.
+    pub(crate) fn ends_with(&mut self, expected: i32) {
+        let code = self.end();
+        assert_eq!(code, expected, "the init said: {}", self.read("said"));
+    }
+
     /// The init, as this process's namespace numbers it.
     pub(crate) fn init(&self) -> u32 {
         wait_for(PATIENCE, || common::children(self.unshare.id()).first().copied()).expect("unshare starts the init")

@@ -62,6 +62,7 @@ fn steps(fast: bool) -> Vec<Step> {
         step("clippy, warnings denied", clippy),
         step("documentation, warnings denied", document),
         step("tests", test),
+        step("no panic in reprieve-init", inits::check),
     ];
     if !fast {
         for kernel in Kernel::ALL {

@@ -39,18 +39,18 @@ fn the_program_is_signalled_once_an_episode() {
     std::fs::write(container.path("give"), "").unwrap();
     container.wait_for_event("memory_recovered");
     crate::common::kill(container.init(), 15);
-    assert_eq!(container.end(), 0);
+    container.ends_with(0);
     assert_eq!(container.oom_kills(), 0);
 }
 
 #[test]
 fn a_program_that_does_not_handle_the_signal_is_spared() {
     let Some(mut container) = start(&["--warn", "30%"], &format!("{}; sleep 3; exit 7", take(18))) else { return };
-    assert_eq!(container.end(), 7);
+    container.ends_with(7);
     container.assert_said("SIGUSR1 is not sent: the program does not handle it, and it would end or stop the program");
     let ignoring = format!("trap '' USR1; {}; sleep 3; exit 7", take(18));
     let Some(mut container) = start(&["--warn", "30%"], &ignoring) else { return };
-    assert_eq!(container.end(), 7);
+    container.ends_with(7);
     container.assert_said("SIGUSR1 is not sent: the program does nothing about it");
 }
 
@@ -61,7 +61,7 @@ fn the_hook_gets_the_facts_and_a_time_limit() {
     let options = options.map(str::to_owned);
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let Some(mut container) = start(&options, &format!("{}; sleep 4; exit 0", take(18))) else { return };
-    assert_eq!(container.end(), 0);
+    container.ends_with(0);
     let facts = container.read("facts");
     let fact =
         |name: &str| facts.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default();
@@ -104,17 +104,17 @@ fn the_container_is_taken_out_of_service_and_put_back() {
     wait_for(PATIENCE, || exists(&container.path("ready")).then_some(())).expect("it recovers");
     assert!(ask(port).starts_with("HTTP/1.1 200 OK\r\n"));
     crate::common::kill(container.init(), 15);
-    assert_eq!(container.end(), 0);
+    container.ends_with(0);
 }
 
 #[test]
 fn the_program_is_stopped_before_the_kill() {
     let script = format!("trap 'echo graceful >$1/end; exit 3' TERM; {}; while :; do sleep 0.05; done", take(18));
     let Some(mut container) = start(&["--warn", "30%:stop"], &script) else { return };
-    assert_eq!(container.end(), 3);
+    container.ends_with(3);
     assert_eq!((container.read("end").as_str(), container.oom_kills()), ("graceful\n", 0));
     let Some(mut container) = start(&["--warn", "30%:stop", "--stop-exit-code", "75"], &script) else { return };
-    assert_eq!(container.end(), 75);
+    container.ends_with(75);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn what_only_fills_the_page_cache_is_not_warned() {
             dd if=/dev/zero of=$f bs=1048576 count=40 conv=fsync 2>/dev/null; cat $f >/dev/null; done; rm $f; exit 0"
     );
     let Some(mut container) = start(&["--warn", "30%,5s:stop"], &script) else { return };
-    assert_eq!(container.end(), 0, "{}", container.read("said"));
+    container.ends_with(0);
     assert_eq!(container.said(), "");
 }
 
@@ -148,6 +148,6 @@ fn programs_that_know_systemd_s_protocol_are_told() {
         assert_eq!(client.read(&mut [0; 16]).unwrap(), 1);
     }
     crate::common::kill(container.init(), 15);
-    assert_eq!(container.end(), 0);
+    container.ends_with(0);
     assert!(!exists(std::path::Path::new(socket.trim())), "the socket is gone with it");
 }
