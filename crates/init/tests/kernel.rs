@@ -9,6 +9,8 @@ mod containers;
 mod kills;
 #[path = "kernel/ladder.rs"]
 mod ladder;
+#[path = "kernel/sizing.rs"]
+mod sizing;
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;
@@ -17,7 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::{INIT, PATIENCE, UNSHARE};
-use reprieve_lab::{Lab, wait_for};
+use reprieve_lab::{Lab, Version, wait_for};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -108,6 +110,10 @@ impl Boxed {
     /// The init, as this process's namespace numbers it.
     pub(crate) fn init(&self) -> u32 {
         wait_for(PATIENCE, || common::children(self.unshare.id()).first().copied()).expect("unshare starts the init")
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.lab.version()
     }
 
     pub(crate) fn oom_kills(&self) -> u64 {

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::{start, start_in};
+use reprieve_readings::Bytes;
+
+use crate::{Boxed, start, start_in};
 
 /// A child of the program is killed and the program lives on: nobody else would know.
 #[test]
@@ -189,21 +191,57 @@ fn a_termination_log_that_can_t_be_written_is_told_once_and_harms_nothing() {
     }
 }
 
-/// Of the main program and a small worker the kernel takes the large one, unless it is told otherwise.
-#[test]
-fn the_victim_can_be_chosen() {
-    let large_main =
-        |then: &str| format!("x=$(dd if=/dev/zero bs=1048576 count=5 2>/dev/null | tr '\\0' x); sleep 2; {then}");
-    // The worker takes what is left, and is smaller than the program at each moment.
-    let worker = "y=$(dd if=/dev/zero bs=1048576 count=40 2>/dev/null | tr '\\0' y)";
-    let script = large_main(&format!("( {worker}; exit 0 ) & wait $!; echo $? >$1/worker; exit 9"));
-    let Some(mut container) = start_in(&["--protect-main"], &script, 48 << 20) else { return };
-    container.ends_with(9);
-    assert_eq!(container.read("worker"), "137\n");
+/// A program that holds 30 of 48 MiB, and a worker that takes 40 once it may. It writes its worker's exit status into
+/// `worker`, and ends by SIGTERM.
+const LARGE_PROGRAM: &str = "mkfifo $1/pipe; sleep 1000 <>$1/pipe &
+    (while [ ! -e $1/go ]; do sleep 0.05; done; dd if=/dev/zero of=/dev/null bs=40M count=1; echo $? >$1/worker
+    kill $$) & echo $! >$1/up
+    exec dd if=/dev/zero of=$1/pipe bs=30M count=1";
 
-    let script = "sh -c 'sleep 3; exec tail /dev/zero' & echo ready >$1/ready; exec sleep 1000";
+fn start_large_program(options: &[&str]) -> Option<Boxed> {
+    let container = start_in(options, LARGE_PROGRAM, 48 << 20)?;
+    container.wait_for_file("up");
+    let program = crate::common::children(container.init())[0];
+    let is_large = || (reprieve_linux::process_resident(program)? > Bytes::from_mib(30)).then_some(());
+    reprieve_lab::wait_for(crate::PATIENCE, is_large).expect("the program takes its memory");
+    Some(container)
+}
+
+/// Waits until all processes of the container but the init and the program have this adjustment.
+fn wait_for_others(container: &Boxed, adjustment: i16) {
+    let program = crate::common::children(container.init())[0];
+    let others = || {
+        let all = fs::read_to_string(container.cgroup.join("cgroup.procs")).unwrap();
+        let others = all.lines().filter_map(|pid| pid.parse().ok());
+        let mut others = others.filter(|pid| ![container.init(), program].contains(pid));
+        others.all(|pid| reprieve_linux::oom_score_adj(pid).is_none_or(|found| found == adjustment)).then_some(())
+    };
+    reprieve_lab::wait_for(crate::PATIENCE, others).expect("the others are adjusted");
+}
+
+#[test]
+fn of_a_large_program_and_its_worker_the_kernel_takes_the_program() {
+    let Some(mut container) = start_large_program(&[]) else { return };
+    fs::write(container.path("go"), "").unwrap();
+    container.ends_with(137);
+}
+
+#[test]
+fn a_protected_program_outlives_its_worker() {
+    let Some(mut container) = start_large_program(&["--protect-main"]) else { return };
+    wait_for_others(&container, 1000);
+    fs::write(container.path("go"), "").unwrap();
+    container.ends_with(143);
+    assert_eq!(container.read("worker"), "137\n");
+}
+
+#[test]
+fn a_sacrificed_program_is_taken_before_a_large_worker() {
+    let script = "(while [ ! -e $1/go ]; do sleep 0.05; done; exec tail /dev/zero) & echo up >$1/up; exec sleep 1000";
     let Some(mut container) = start(&["--sacrifice-main"], script) else { return };
-    container.wait_for_file("ready");
+    container.wait_for_file("up");
+    wait_for_others(&container, reprieve_linux::oom_score_adj(container.init()).unwrap());
+    fs::write(container.path("go"), "").unwrap();
     container.ends_with(137);
     let kill = &container.events("oom_kill")[0];
     assert_eq!((&kill["name"], &kill["main"]), (&"sleep".into(), &true.into()), "{kill}");

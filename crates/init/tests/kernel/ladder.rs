@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use reprieve_lab::wait_for;
+use reprieve_lab::{Version, wait_for};
 
 use crate::{PATIENCE, exists, start, take};
 
@@ -115,6 +115,31 @@ fn the_program_is_stopped_before_the_kill() {
     assert_eq!((container.read("end").as_str(), container.oom_kills()), ("graceful\n", 0));
     let Some(mut container) = start(&["--warn", "30%:stop", "--stop-exit-code", "75"], &script) else { return };
     container.ends_with(75);
+}
+
+/// Above `memory.high` the kernel holds processes up, however fast the machine is, and counts that as pressure.
+#[test]
+fn a_container_that_stalls_is_warned() {
+    let script = format!(
+        "trap 'echo warned >$1/warned; exit 0' USR1; echo up >$1/up
+        while [ ! -e $1/take ]; do sleep 0.05; done; {} & while :; do wait; sleep 0.1; done",
+        take(18)
+    );
+    let Some(mut container) = start(&["--warn", "pressure=20%"], &script) else { return };
+    container.wait_for_file("up");
+    if container.version() == Version::V1 {
+        eprintln!("SKIPPED pressure: cgroup v1 has none");
+        return;
+    }
+    assert_eq!(container.said(), "");
+    std::fs::write(container.cgroup.join("memory.high"), (8 << 20).to_string()).unwrap();
+    std::fs::write(container.path("take"), "").unwrap();
+    assert_eq!(container.wait_for_file("warned"), "warned\n");
+    let warning = container.wait_for_event("memory_low");
+    assert!(warning["pressure_percent"].as_f64().unwrap() > 20.0, "{warning}");
+    assert!(warning["message"].as_str().unwrap().contains("processes waited for memory"), "{warning}");
+    container.ends_with(0);
+    assert_eq!(container.oom_kills(), 0);
 }
 
 #[test]
