@@ -74,6 +74,11 @@ impl Boxed {
         std::fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
+    /// Makes a file that the script waits for.
+    pub(crate) fn write(&self, name: &str) {
+        std::fs::write(self.path(name), "").unwrap();
+    }
+
     /// Waits until a file that the script makes holds something.
     pub(crate) fn wait_for_file(&self, name: &str) -> String {
         let found = wait_for(PATIENCE, || Some(self.read(name)).filter(|text| text.ends_with('\n')));
@@ -123,6 +128,12 @@ impl Boxed {
     /// What the init said, without what shells said.
     pub(crate) fn said(&self) -> String {
         self.read("said").lines().filter(|line| line.starts_with('{')).collect()
+    }
+
+    /// Waits until the init has said this.
+    pub(crate) fn wait_for_said(&self, part: &str) {
+        let found = wait_for(PATIENCE, || self.read("said").contains(part).then_some(()));
+        assert!(found.is_some(), "not said: {part}; said: {}", self.read("said"));
     }
 
     pub(crate) fn assert_said(&self, part: &str) {

@@ -6,12 +6,19 @@ use reprieve_readings::Bytes;
 
 use crate::{Boxed, start, start_in};
 
+/// While a victim still ends, the kernel may take whoever asks for memory next. Not the init, nor the shell that says this:
+/// children have it from that, and offer themselves.
+const SPARED: &str = "echo -1000 >/proc/1/oom_score_adj; echo -1000 >/proc/$$/oom_score_adj";
+
+/// A child that is killed, of a shell that is spared.
+const VICTIM: &str = "sh -c 'echo 1000 >/proc/$$/oom_score_adj; exec tail /dev/zero'";
+
 /// A child of the program is killed and the program lives on: nobody else would know.
 #[test]
 fn a_worker_s_kill_is_told() {
     // It grows slowly enough to be known. A faster one has no name where the kernel gives no notice (v1).
-    let worker = "sh -c 'while :; do x=$x$(printf %500000s x); sleep 0.05; done'";
-    let script = format!("{worker}; echo $? >$1/status; sleep 2; exit 5");
+    let worker = "sh -c 'echo 1000 >/proc/$$/oom_score_adj; while :; do x=$x$(printf %500000s x); sleep 0.05; done'";
+    let script = format!("{SPARED}; {worker}; echo $? >$1/status; exit 5");
     let Some(mut container) = start(&[], &script) else { return };
     let kill = container.wait_for_event("oom_kill");
     assert_eq!(kill["name"], "sh", "{kill}");
@@ -77,8 +84,8 @@ fn kills_before_the_start_are_not_told() {
 
 #[test]
 fn on_a_kill_the_program_is_ended_gracefully() {
-    let script = "trap 'echo graceful >$1/end; exit 0' TERM; sleep 0.3; tail /dev/zero; while :; do sleep 0.1; done";
-    let Some(mut container) = start(&["--on-oom-kill", "exit"], script) else { return };
+    let script = format!("{SPARED}; trap 'echo graceful >$1/end; exit 0' TERM; {VICTIM}; while :; do sleep 0.1; done");
+    let Some(mut container) = start(&["--on-oom-kill", "exit"], &script) else { return };
     container.ends_with(137);
     assert_eq!(container.read("end"), "graceful\n");
     assert_eq!(container.events("oom_kill").len(), 1);
@@ -86,9 +93,9 @@ fn on_a_kill_the_program_is_ended_gracefully() {
 
 #[test]
 fn a_program_that_ignores_the_stop_signal_is_killed_after_its_grace() {
-    let script = "trap '' TERM; sleep 0.3; tail /dev/zero; while :; do sleep 0.1; done";
+    let script = format!("{SPARED}; trap '' TERM; {VICTIM}; while :; do sleep 0.1; done");
     let options = ["--on-oom-kill", "exit", "--grace", "500ms"];
-    let Some(mut container) = start(&options, script) else { return };
+    let Some(mut container) = start(&options, &script) else { return };
     container.ends_with(137);
     container.assert_said("has not ended within 500ms: SIGKILL");
     assert_eq!(container.events("oom_kill").len(), 1, "our own SIGKILL is no kill by the kernel");
@@ -97,11 +104,13 @@ fn a_program_that_ignores_the_stop_signal_is_killed_after_its_grace() {
 #[test]
 fn on_a_kill_the_program_is_started_again() {
     // The first run is killed itself, the second loses a worker, the third is content.
-    let script = "echo run >>$1/runs; case $(wc -l <$1/runs) in
+    let script = format!(
+        "echo run >>$1/runs; case $(wc -l <$1/runs) in
         1) exec tail /dev/zero;;
-        2) trap 'exit 0' TERM; tail /dev/zero; while :; do sleep 0.1; done;;
-        *) exit 6;; esac";
-    let Some(mut container) = start(&["--on-oom-kill", "restart"], script) else { return };
+        2) {SPARED}; trap 'exit 0' TERM; {VICTIM}; while :; do sleep 0.1; done;;
+        *) exit 6;; esac"
+    );
+    let Some(mut container) = start(&["--on-oom-kill", "restart"], &script) else { return };
     container.ends_with(6);
     assert_eq!(container.read("runs"), "run\nrun\nrun\n");
     container.assert_said("it is started again in 1s");
@@ -122,10 +131,10 @@ fn what_was_asked_to_end_is_not_started_again() {
 /// The program may go because its worker was killed, before anybody could end it.
 #[test]
 fn a_program_that_goes_with_its_worker_is_dealt_with_as_after_a_kill() {
-    let script = "echo run >>$1/runs; [ $(wc -l <$1/runs) -gt 1 ] && exit 6; sh -c 'exec tail /dev/zero' || exit 1";
-    let Some(mut container) = start(&["--on-oom-kill", "exit"], script) else { return };
+    let script = format!("echo run >>$1/runs; [ $(wc -l <$1/runs) -gt 1 ] && exit 6; {SPARED}; {VICTIM} || exit 1");
+    let Some(mut container) = start(&["--on-oom-kill", "exit"], &script) else { return };
     container.ends_with(137);
-    let Some(mut container) = start(&["--on-oom-kill", "restart"], script) else { return };
+    let Some(mut container) = start(&["--on-oom-kill", "restart"], &script) else { return };
     container.ends_with(6);
     assert_eq!(container.read("runs"), "run\nrun\n");
 }
@@ -143,30 +152,30 @@ fn what_a_run_has_left_is_gone_before_the_next() {
 #[test]
 fn between_two_runs_it_can_be_ended() {
     let Some(mut container) = start(&["--on-oom-kill", "restart"], "exec tail /dev/zero") else { return };
-    reprieve_lab::wait_for(crate::PATIENCE, || container.read("said").contains("started again").then_some(())).unwrap();
+    container.wait_for_said("started again");
     crate::common::kill(container.init(), 15);
-    container.ends_with(143);
+    // On a slow machine it may run again by now: SIGTERM ends it, or the kernel does, and it is not started again.
+    let code = container.end();
+    assert!([143, 137].contains(&code), "{code}: {}", container.read("said"));
 }
 
 #[test]
 fn on_a_kill_the_program_is_told_by_a_signal_that_it_handles() {
-    let script = "trap 'echo told >$1/told; exit 0' USR2; sleep 0.3; tail /dev/zero; while :; do sleep 0.1; done";
-    let Some(mut container) = start(&["--on-oom-kill", "signal=USR2"], script) else { return };
+    let script = format!("{SPARED}; trap 'echo told >$1/told; exit 0' USR2; {VICTIM}; while :; do sleep 0.1; done");
+    let Some(mut container) = start(&["--on-oom-kill", "signal=USR2"], &script) else { return };
     container.ends_with(0);
     assert_eq!(container.read("told"), "told\n");
-    let Some(mut container) = start(&["--on-oom-kill", "signal=USR2"], "sleep 0.3; tail /dev/zero; sleep 1; exit 8")
-    else {
-        return;
-    };
+    let script = format!("{SPARED}; {VICTIM}; while [ ! -e $1/go ]; do sleep 0.1; done; exit 8");
+    let Some(mut container) = start(&["--on-oom-kill", "signal=USR2"], &script) else { return };
+    container.wait_for_said("SIGUSR2 is not sent: the program does not handle it");
+    container.write("go");
     container.ends_with(8);
-    container.assert_said("SIGUSR2 is not sent: the program does not handle it");
 }
 
 #[test]
 fn kills_stand_in_the_termination_log() {
-    let script = "sleep 0.3; tail /dev/zero; tail /dev/zero; sleep 1; exit 0";
-    let Some(mut container) = start(&["--termination-log", "$1/log"], script) else { return };
-    fs::write(container.path("log"), "the program's own words\n").unwrap();
+    let script = format!("{SPARED}; echo \"the program's own words\" >$1/log; {VICTIM}; {VICTIM}; exit 0");
+    let Some(mut container) = start(&["--termination-log", "$1/log"], &script) else { return };
     container.ends_with(0);
     let log = container.read("log");
     assert!(log.starts_with("the program's own words\nthe kernel killed "), "{log}");
@@ -178,12 +187,8 @@ fn a_termination_log_that_can_t_be_written_is_told_once_and_harms_nothing() {
     // An unwritable place, a full disk, and a pipe that nobody reads.
     for (place, error) in [("/proc/log", "No such file"), ("/dev/full", "No space left"), ("$1/pipe", "No such device")]
     {
-        let script = "sleep 0.5; tail /dev/zero; tail /dev/zero; sleep 1; exit 4";
-        let Some(mut container) = start(&["--termination-log", place], script) else { return };
-        if place.ends_with("pipe") {
-            rustix::fs::mknodat(rustix::fs::CWD, container.path("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
-                .unwrap();
-        }
+        let script = format!("{SPARED}; mkfifo $1/pipe; {VICTIM}; {VICTIM}; exit 4");
+        let Some(mut container) = start(&["--termination-log", place], &script) else { return };
         container.ends_with(4);
         container.assert_said(error);
         assert_eq!(container.read("said").matches("can't be told in").count(), 1, "{}", container.read("said"));
@@ -222,7 +227,7 @@ fn wait_for_others(container: &Boxed, adjustment: i16) {
 #[test]
 fn of_a_large_program_and_its_worker_the_kernel_takes_the_program() {
     let Some(mut container) = start_large_program(&[]) else { return };
-    fs::write(container.path("go"), "").unwrap();
+    container.write("go");
     container.ends_with(137);
 }
 
@@ -230,7 +235,7 @@ fn of_a_large_program_and_its_worker_the_kernel_takes_the_program() {
 fn a_protected_program_outlives_its_worker() {
     let Some(mut container) = start_large_program(&["--protect-main"]) else { return };
     wait_for_others(&container, 1000);
-    fs::write(container.path("go"), "").unwrap();
+    container.write("go");
     container.ends_with(143);
     assert_eq!(container.read("worker"), "137\n");
 }
@@ -241,7 +246,7 @@ fn a_sacrificed_program_is_taken_before_a_large_worker() {
     let Some(mut container) = start(&["--sacrifice-main"], script) else { return };
     container.wait_for_file("up");
     wait_for_others(&container, reprieve_linux::oom_score_adj(container.init()).unwrap());
-    fs::write(container.path("go"), "").unwrap();
+    container.write("go");
     container.ends_with(137);
     let kill = &container.events("oom_kill")[0];
     assert_eq!((&kill["name"], &kill["main"]), (&"sleep".into(), &true.into()), "{kill}");
