@@ -6,9 +6,9 @@ use reprieve_readings::Bytes;
 
 use crate::{Boxed, start, start_in};
 
-/// While a victim still ends, the kernel may take whoever asks for memory next. Not the init, nor the shell that says this:
-/// children have it from that, and offer themselves.
-const SPARED: &str = "echo -1000 >/proc/1/oom_score_adj; echo -1000 >/proc/$$/oom_score_adj";
+/// While a victim still ends, the kernel may take whoever asks for memory next: not the shell that says this. Its children
+/// have it from it, and offer themselves.
+const SPARED: &str = "echo -1000 >/proc/$$/oom_score_adj";
 
 /// A child that is killed, of a shell that is spared.
 const VICTIM: &str = "sh -c 'echo 1000 >/proc/$$/oom_score_adj; exec tail /dev/zero'";
