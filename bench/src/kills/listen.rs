@@ -34,6 +34,8 @@ pub(crate) enum Record {
 pub(crate) struct KillRecord {
     /// The victim.
     pub(crate) pid: u32,
+    /// The line's number in the log.
+    pub(crate) sequence: u64,
     /// The line's time by the log, in microseconds.
     pub(crate) logged: f64,
     /// Whether the whole report was printed, or only this line.
@@ -91,7 +93,15 @@ fn pass_on(kmsg: &mut KmsgReader, kills: &mut OomKillReader, sender: &Sender<Rec
         }
         if let Some(victim) = victim {
             let with_report = victim.report.task_memcg.is_some();
-            sender.send(Record::Kill(KillRecord { pid: victim.pid, logged, with_report, read })).ok()?;
+            sender
+                .send(Record::Kill(KillRecord {
+                    pid: victim.pid,
+                    sequence: record.sequence,
+                    logged,
+                    with_report,
+                    read,
+                }))
+                .ok()?;
         }
     }
 }

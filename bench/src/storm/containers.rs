@@ -10,7 +10,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use reprieve_lab::wait_for;
 
-use crate::kills::listen::monotonic;
 use crate::place::{Place, command_in};
 use crate::population::limited_container;
 
@@ -24,8 +23,6 @@ pub(crate) struct Victim {
     pub(crate) pid: u32,
     /// The path of its cgroup.
     pub(crate) cgroup: String,
-    /// When it was dead, by CLOCK_MONOTONIC in microseconds.
-    pub(crate) at: f64,
 }
 
 /// Runs container `number` until `kills` of its processes were killed, and removes it.
@@ -41,7 +38,7 @@ pub(crate) fn run_container(place: &Place, number: usize, kills: usize, dead: &A
         let pid = pid?.parse().context("the shell told no pid")?;
         let status = lines.next().context("the shell ended while its child ran")??;
         ensure!(status == "137", "a process that should have been killed ended with {status} in {path}");
-        victims.push(Victim { pid, cgroup: path.clone(), at: monotonic() });
+        victims.push(Victim { pid, cgroup: path.clone() });
         dead.fetch_add(1, Ordering::Relaxed);
     }
     shell.wait()?;

@@ -1,9 +1,11 @@
 //! What happens to the agent in the storm: SIGKILL and a new start, and a stop in which the kernel's log is overwritten.
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{BufRead, Read, Write};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -11,7 +13,6 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Options;
-use crate::kills::listen::monotonic;
 use crate::program::{Server, start_agent};
 use crate::progress;
 
@@ -27,24 +28,28 @@ pub(crate) struct AgentUnderFire {
     state: PathBuf,
     cgroup: PathBuf,
     server: Server,
+    lost: LostLines,
     /// The largest resident memory of any of its runs, in KiB.
     peak_kib: u64,
 }
+
+/// The numbers of the lines that were overwritten before the agent read them, as it says itself.
+#[derive(Clone, Default)]
+pub(crate) struct LostLines(Arc<Mutex<Vec<RangeInclusive<u64>>>>);
 
 /// What was done to the agent.
 pub(crate) struct Disturbed {
     /// Keeps the last run alive until the account is taken.
     pub(crate) agent: AgentUnderFire,
-    /// From when to when lines of the kernel's log were lost to it, by CLOCK_MONOTONIC in microseconds.
-    pub(crate) overrun: (f64, f64),
     /// How often it was killed.
     pub(crate) restarts: usize,
 }
 
 impl AgentUnderFire {
     pub(crate) fn start(program: &Path, state: &Path, cgroup: PathBuf) -> Result<Self> {
-        let server = start(program, state, &cgroup)?;
-        Ok(AgentUnderFire { program: program.into(), state: state.into(), cgroup, server, peak_kib: 0 })
+        let lost = LostLines::default();
+        let server = start(program, state, &cgroup, &lost)?;
+        Ok(AgentUnderFire { program: program.into(), state: state.into(), cgroup, server, lost, peak_kib: 0 })
     }
 
     /// The most memory that was resident in it so far, in KiB.
@@ -60,11 +65,16 @@ impl AgentUnderFire {
         self.server.address
     }
 
+    /// What of the kernel's log it has lost so far.
+    pub(crate) fn lost(&self) -> &LostLines {
+        &self.lost
+    }
+
     fn restart(&mut self) -> Result<()> {
         self.peak_kib = self.peak_kib()?;
         self.server.kill();
         thread::sleep(AWAY);
-        self.server = start(&self.program, &self.state, &self.cgroup)?;
+        self.server = start(&self.program, &self.state, &self.cgroup, &self.lost)?;
         Ok(())
     }
 
@@ -77,9 +87,36 @@ impl AgentUnderFire {
     }
 }
 
-fn start(program: &Path, state: &Path, cgroup: &Path) -> Result<Server> {
+impl LostLines {
+    pub(crate) fn contains(&self, sequence: u64) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|lost| lost.contains(&sequence))
+    }
+
+    /// How often it happened.
+    pub(crate) fn overruns(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Reads a log of the agent to its end.
+    fn read(&self, log: impl Read) {
+        for line in std::io::BufReader::new(log).split(b'\n').map_while(std::result::Result::ok) {
+            let lost = parse_lost(&String::from_utf8_lossy(&line));
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(lost);
+        }
+    }
+}
+
+/// The range in `… records 12 to 34 are lost …`.
+fn parse_lost(line: &str) -> Option<RangeInclusive<u64>> {
+    let (first, rest) = line.split_once("before it was read: records ")?.1.split_once(" to ")?;
+    let last = rest.split_once(" are lost")?.0;
+    Some(first.parse().ok()?..=last.parse().ok()?)
+}
+
+fn start(program: &Path, state: &Path, cgroup: &Path, lost: &LostLines) -> Result<Server> {
     let mut server = start_agent(program, cgroup, Some(state))?;
-    server.drain_log()?;
+    let (log, lost) = (server.take_log()?, lost.clone());
+    thread::spawn(move || lost.read(log));
     Ok(server)
 }
 
@@ -98,12 +135,11 @@ pub(crate) fn disturb(mut agent: AgentUnderFire, options: &Options, dead: &Atomi
         agent.restart()?;
     }
     progress(&format!("after {} kills: the log is overwritten while the agent is stopped", wait_for(disturbances)));
-    let began = monotonic();
     agent.stop_while(|| {
         thread::sleep(AWAY);
         flood_log()
     })?;
-    Ok(Disturbed { agent, overrun: (began, monotonic()), restarts: options.restarts })
+    Ok(Disturbed { agent, restarts: options.restarts })
 }
 
 /// Each line through a descriptor of its own: the kernel limits the lines of one. As debug messages, so that no console
@@ -115,4 +151,17 @@ fn flood_log() -> Result<()> {
         log.write_all(line.as_bytes())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_lost;
+
+    #[test]
+    fn what_was_lost_is_found_in_the_agents_line() {
+        let line = "2026-11-26T03:00:00Z  WARN the kernel's log was overwritten before it was read: records 12 to 34 are \
+                    lost; kills that they named may stay without a name";
+        assert_eq!(parse_lost(line), Some(12..=34));
+        assert_eq!(parse_lost("2026-11-26T03:00:00Z  WARN records 12 to 34"), None);
+    }
 }

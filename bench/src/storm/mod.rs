@@ -11,6 +11,7 @@ mod ledger;
 mod peer;
 mod verdict;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -21,6 +22,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use reprieve_linux::{NodeKillCounter, Problems, Roots};
 
+use crate::kills::listen::{Record, listen_to_kernel};
 use crate::place::Place;
 use crate::progress;
 use containers::{Victim, run_container};
@@ -60,6 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let state = tempfile::tempdir().context("no directory for the agent's state")?;
     let agent = AgentUnderFire::start(&options.program, state.path(), place.cgroup("agent")?)?;
     let dmesg = Dmesg::start(&options.dmesg, &place)?;
+    let kernel = listen_to_kernel()?;
     // A few scans, as on a machine that has been up for a while.
     thread::sleep(Duration::from_secs(3));
 
@@ -73,7 +76,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let lines = dmesg.stop();
     let ledger = Ledger::read(&options.program, state.path())?;
     let counted = ledger.counted() - counted_before;
-    Verdict { victims, took, rise: after - before, counted, ledger, lines, disturbed }.print(options, place.version())
+    let sequences: HashMap<u32, u64> = kernel.try_iter().filter_map(line_of_victim).collect();
+    Verdict { victims, sequences, took, rise: after - before, counted, ledger, lines, disturbed }
+        .print(options, place.version())
+}
+
+/// The victim, and the number of the line that names it.
+fn line_of_victim(record: Record) -> Option<(u32, u64)> {
+    match record {
+        Record::Kill(kill) => Some((kill.pid, kill.sequence)),
+        Record::Mark { .. } => None,
+    }
 }
 
 /// The containers run in threads, and whoever is free takes the next; the agent is disturbed meanwhile.

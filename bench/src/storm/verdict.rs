@@ -17,6 +17,8 @@ use crate::table::Table;
 /// All that is known of a storm.
 pub(crate) struct Verdict {
     pub(crate) victims: Vec<Victim>,
+    /// The number of the line in the kernel's log that names the victim, as far as the bench itself could read it.
+    pub(crate) sequences: HashMap<u32, u64>,
     pub(crate) took: Duration,
     /// By how much the machine's count rose.
     pub(crate) rise: u64,
@@ -49,8 +51,8 @@ impl Verdict {
                 records.entry(pid).or_default().push(record);
             }
         }
-        let (from, to) = self.disturbed.overrun;
-        let is_lost = |victim: &&Victim| (from..=to).contains(&victim.at);
+        let lines = self.disturbed.agent.lost();
+        let is_lost = |victim: &&Victim| self.sequences.get(&victim.pid).is_some_and(|&line| lines.contains(line));
         let lost = self.told(self.victims.iter().filter(is_lost), &records);
         let read = self.told(self.victims.iter().filter(|victim| !is_lost(victim)), &records);
 
@@ -103,11 +105,14 @@ impl Verdict {
         Ok(vec![
             format!(
                 "{interface}: the storm took {:.1} s. The machine's count rose by {}, the ledger's by {}. The agent was \
-                 killed {} times, and once stopped while the log was overwritten.",
+                 killed {} times, and once stopped while the log was overwritten; it says that lines of the log were lost to \
+                 it {} times. The bench itself read the lines of {} kills.",
                 self.took.as_secs_f64(),
                 self.rise,
                 self.counted,
-                self.disturbed.restarts
+                self.disturbed.restarts,
+                agent.lost().overruns(),
+                self.victims.iter().filter(|victim| self.sequences.contains_key(&victim.pid)).count(),
             ),
             format!(
                 "The agent's resident memory was {:.1} MiB at most; from telling a kill to its durable record it took \

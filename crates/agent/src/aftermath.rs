@@ -84,11 +84,13 @@ fn remembered(container: CgroupId, node: &mut Node) -> Option<RememberedProcess>
 }
 
 fn refresh_upwards(id: CgroupId, node: &mut Node) {
+    let mut problems = Problems::default();
     let mut level = Some(id);
     while let Some(id) = level {
-        node.refresh(id);
+        node.tree.refresh_after_kill(id, &mut problems);
         level = node.tree.get(id).and_then(Cgroup::parent);
     }
+    node.problems.take(&problems);
 }
 
 /// The cgroup of the container that `id` is in, or `id` itself outside of containers.

@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags};
 use crate::AgentOptions;
 use crate::journal::Journal;
 use crate::kill_book::KillBook;
-use crate::kill_log::{KillLog, LogRead};
+use crate::kill_log::{KillLog, LostRecords};
 use crate::kill_marks::KillMarks;
 use crate::node::Node;
 use crate::processes::Processes;
@@ -42,10 +42,10 @@ impl KillWatch {
     /// be read, how long a victim may take to die before it is looked at who survived.
     const PATIENCE: Duration = Duration::from_secs(1);
 
-    /// Records of the kernel's log to take before it is time to look at something else.
-    const RECORDS_AT_ONCE: usize = 1000;
+    /// Victims to deal with before it is time to look at something else.
+    const VICTIMS_AT_ONCE: usize = 100;
 
-    /// Reads of so many records before counting begins: no kernel's log holds more.
+    /// Times that victims are taken before counting begins: no log holds more of them.
     const HISTORY_READS: usize = 1000;
 
     /// From one look at all counters to the next, while kills wait: a look takes about a millisecond.
@@ -70,7 +70,8 @@ impl KillWatch {
             );
         }
         // Without a boot id, history would be told again by each run.
-        let log = KillLog::open(boot.is_some());
+        let mut log = KillLog::open(boot.is_some());
+        log.read(&mut node.problems);
         let boot = boot.unwrap_or_else(unlike_any_other);
         let mut ledger = KillLedger::new(boot, saved, Self::PATIENCE);
         let mut book = KillBook::new(boot, options.log_format, pids_are_global, journal);
@@ -98,8 +99,11 @@ impl KillWatch {
         self.log.poll_fds().chain(self.witnesses.marks.poll_fds()).chain(events).collect()
     }
 
-    /// How long at most to wait: whatever waits for a match must be looked at again.
+    /// How long at most to wait: victims must be dealt with, and whatever waits for a match be looked at again.
     pub(crate) fn patience(&self) -> Option<Duration> {
+        if self.log.has_victims() {
+            return Some(Duration::ZERO);
+        }
         self.ledger.is_waiting().then_some(Self::PATIENCE / 10)
     }
 
@@ -133,18 +137,21 @@ impl KillWatch {
         self.log.is_readable()
     }
 
-    /// Times the kernel's log was overwritten before it was read.
-    pub(crate) fn overruns(&self) -> u64 {
-        self.log.overruns()
+    /// What was overwritten of the kernel's log before it was read.
+    pub(crate) fn lost_records(&self) -> LostRecords {
+        self.log.lost()
     }
 
     /// Takes what has happened, without waiting, and reports the kills among it.
     pub(crate) fn take(&mut self, node: &mut Node) {
         if !self.scanned_before {
-            // The first scan must tell first what was counted so far, and which process is where.
+            // The first scan must tell first what was counted so far, and which process is where. Meanwhile the log must
+            // not be overwritten.
+            self.log.read(&mut node.problems);
             return;
         }
         self.take_events(node);
+        self.log.read(&mut node.problems);
         self.witnesses.mark_victims(&mut self.ledger, node);
         let log_read = self.take_log(node);
         self.settle(log_read, node);
@@ -251,24 +258,19 @@ impl KillWatch {
         }
     }
 
-    /// Takes what the kernel's log holds, but not without end: somebody may be writing as fast as we read. Says whether
-    /// that was all.
+    /// Takes the victims that the kernel's log names, but not without end: they may die as fast as we look at them. Says
+    /// whether that was all.
     fn take_log(&mut self, node: &mut Node) -> bool {
-        let mut all = false;
-        for _ in 0..Self::RECORDS_AT_ONCE {
-            match self.log.read(&mut node.problems) {
-                LogRead::Victim(victim) => self.take_victim(*victim, node),
-                LogRead::Other => {}
-                LogRead::Nothing => {
-                    all = true;
-                    break;
-                }
+        for _ in 0..Self::VICTIMS_AT_ONCE {
+            match self.log.next_victim(&mut node.problems) {
+                Some(victim) => self.take_victim(victim, node),
+                None => break,
             }
         }
-        if let Some(sequence) = self.log.read_to() {
+        if let Some(sequence) = self.log.done_to() {
             self.ledger.log_read_to(sequence);
         }
-        all
+        self.log.is_done()
     }
 
     fn take_victim(&mut self, victim: OomVictim, node: &mut Node) {

@@ -106,6 +106,7 @@ impl NodeWatch {
 
     fn publish(&mut self, reading: &NodeReading, took: Duration) {
         let meminfo = reading.meminfo.unwrap_or_default();
+        let lost = self.kills.lost_records();
         let cgroups = cgroup_figures(&self.node.tree, &self.node.known, reading);
         self.shared.publish(Snapshot {
             eviction: Some(self.keeper.figures(&cgroups, &self.node)),
@@ -124,7 +125,8 @@ impl NodeWatch {
                 cgroups: self.node.tree.len(),
                 problems: self.node.problems.count(),
                 kernel_log_readable: self.kills.reads_kernel_log(),
-                kernel_log_overruns: self.kills.overruns(),
+                kernel_log_overruns: lost.overruns,
+                kernel_log_lost_records: lost.records,
             },
         });
     }

@@ -251,7 +251,8 @@ fn without_the_right_to_read_the_log_kills_are_still_counted() {
     lines.find(|line| line.contains("is up")).unwrap();
     let _first = Running(lab.spawn(&cgroup, &mut shell("sleep 2; tail /dev/zero; sleep 600")).unwrap());
     let kill = lines.find(|line| line.contains("OOM kill") && line.contains(&path)).expect("it still counts");
-    assert!(kill.contains("1 process, not named by the kernel,"), "{kill}");
+    // A scan may have seen how large the victim was; then it is the likely one.
+    assert!(kill.contains("1 process, not named by the kernel,") || kill.contains("probably tail (pid "), "{kill}");
     assert!(kill.contains("the first process survived"), "that takes no log: {kill}");
 }
 
@@ -259,7 +260,7 @@ fn without_the_right_to_read_the_log_kills_are_still_counted() {
 fn whoever_was_large_and_has_vanished_is_the_likely_victim() {
     /// A victim must be gone within the second for which the ledger waits, which a busy machine may not manage.
     const ATTEMPTS: usize = 5;
-    if std::env::var_os("REPRIEVE_MAY_FILL_MACHINE").is_some() {
+    if std::env::var_os("REPRIEVE_OWNS_MACHINE").is_some() {
         eprintln!("NOT APPLICABLE in an emulated machine: a victim takes longer to die than the ledger waits");
         return;
     }

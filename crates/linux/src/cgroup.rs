@@ -51,6 +51,8 @@ enum Source {
 pub(crate) enum Which {
     All,
     Fast,
+    /// Those that tell of a kill.
+    Kill,
     Role(Role),
     /// One file, by its name.
     Named(&'static str),
@@ -61,6 +63,7 @@ impl Which {
         match self {
             Which::All => true,
             Which::Fast => file.pace == Pace::Fast,
+            Which::Kill => file.tells_of_kill,
             Which::Role(role) => file.role == role,
             Which::Named(name) => file.name == name,
         }
@@ -226,7 +229,8 @@ impl Cgroup {
         budget: &mut DescriptorBudget,
         problems: &mut Problems,
     ) -> Result<(), Gone> {
-        let which = if which == Which::Fast && !self.read_before { Which::All } else { which };
+        let is_part = matches!(which, Which::Fast | Which::Kill);
+        let which = if is_part && !self.read_before { Which::All } else { which };
         for (file, source) in files.iter().zip(&mut self.sources).filter(|(file, _)| which.includes(file)) {
             (file.clear)(&mut self.memory);
             match source.read(&self.directory, file, buffer, budget) {

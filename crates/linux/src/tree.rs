@@ -141,8 +141,17 @@ impl CgroupTree {
 
     /// Reads one cgroup now, outside of any scan. `false` where it is gone, which the next scan will notice.
     pub fn refresh(&mut self, id: CgroupId, problems: &mut Problems) -> bool {
+        self.read(id, Which::All, problems)
+    }
+
+    /// Reads of one cgroup now only what tells of a kill. `false` where it is gone.
+    pub fn refresh_after_kill(&mut self, id: CgroupId, problems: &mut Problems) -> bool {
+        self.read(id, Which::Kill, problems)
+    }
+
+    fn read(&mut self, id: CgroupId, which: Which, problems: &mut Problems) -> bool {
         let Some(cgroup) = self.cgroups.get_mut(&id) else { return false };
-        cgroup.read_files(Which::All, self.files, &mut self.buffer, &mut self.budget, problems).is_ok()
+        cgroup.read_files(which, self.files, &mut self.buffer, &mut self.budget, problems).is_ok()
     }
 
     /// Reads of one cgroup only how many of its processes were killed. (v2's notices come for other counters too, a

@@ -173,7 +173,7 @@ fn a_real_kill_is_counted_logged_and_signalled() {
         assert_eq!(changes.expect("inotify tells"), [id]);
     }
     let mut problems = Problems::default();
-    assert!(tree.refresh(id, &mut problems));
+    assert!(tree.refresh_after_kill(id, &mut problems));
     assert_eq!(tree.get(id).unwrap().memory().oom_kills(), Some(1));
     assert_eq!(problems.count(), 0);
     assert!(shell.try_wait().unwrap().is_none(), "the shell lives on");

@@ -88,6 +88,10 @@ pub struct MemoryFile {
     pub role: Role,
     /// Whether it counts the kills of the cgroup itself.
     pub counts_kills: bool,
+    /// Whether it tells of a kill a moment ago: its count, how near to its limit the cgroup is, and who dies with it. It
+    /// must be cheap, since in a storm it is read for each kill: `memory.stat` is not, as v2 first adds up what all
+    /// processors hold.
+    pub tells_of_kill: bool,
     /// Forgets in a reading what the file said.
     pub clear: fn(&mut CgroupMemory),
     /// Puts the parsed text into a reading.
@@ -131,6 +135,7 @@ macro_rules! memory_files {
             pace: Pace::$pace,
             role: Role::$role,
             counts_kills: matches!($name.as_bytes(), b"memory.events.local" | b"memory.oom_control"),
+            tells_of_kill: tells_of_kill($name),
             clear: |memory| memory.$field = None,
             apply: |text, memory| {
                 memory.$field = Some($parse(text)?);
@@ -138,6 +143,19 @@ macro_rules! memory_files {
             },
         }),*]
     };
+}
+
+const fn tells_of_kill(name: &str) -> bool {
+    matches!(
+        name.as_bytes(),
+        b"memory.current"
+            | b"memory.max"
+            | b"memory.events.local"
+            | b"memory.oom.group"
+            | b"memory.usage_in_bytes"
+            | b"memory.limit_in_bytes"
+            | b"memory.oom_control"
+    )
 }
 
 const V2_FILES: &[MemoryFile] = memory_files! {

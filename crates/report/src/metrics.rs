@@ -120,6 +120,8 @@ pub struct NodeFigures {
     pub kernel_log_readable: bool,
     /// Times the kernel overwrote log records before they were read.
     pub kernel_log_overruns: u64,
+    /// How many records that were.
+    pub kernel_log_lost_records: u64,
 }
 
 /// Reported kills, by whether Kubernetes can see them.
@@ -259,6 +261,8 @@ fn encode_node(node: &NodeFigures, encoder: &mut DescriptorEncoder) -> fmt::Resu
     encode_gauge(encoder, "kernel_log_readable", help, u64::from(node.kernel_log_readable))?;
     let help = "Times the kernel overwrote log records before they were read";
     encode_counter(encoder, "kernel_log_overruns", help, node.kernel_log_overruns)?;
+    let help = "Records that the kernel overwrote before they were read; the log tells their numbers";
+    encode_counter(encoder, "kernel_log_lost_records", help, node.kernel_log_lost_records)?;
     let build = [("version", env!("CARGO_PKG_VERSION"))];
     let mut family = encoder.encode_descriptor("build", "The agent's version", None, MetricType::Info)?;
     family.encode_info(&build)

@@ -72,7 +72,7 @@ fn command(executable: &Executable, runc: &Path, filters: &[&str]) -> Option<Gue
     if !executable.is_test {
         return None;
     }
-    let mut words = ["env", "REPRIEVE_REQUIRE_KERNEL=1", "REPRIEVE_MAY_FILL_MACHINE=1"].map(str::to_owned).to_vec();
+    let mut words = ["env", "REPRIEVE_REQUIRE_KERNEL=1", "REPRIEVE_OWNS_MACHINE=1"].map(str::to_owned).to_vec();
     words.push(format!("RUNC={}", runc.display()));
     words.push(executable.path.to_string_lossy().into_owned());
     words.push("--test-threads=1".to_owned());

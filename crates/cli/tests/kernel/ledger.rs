@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use reprieve_lab::{Lab, Version, wait_for};
+use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
 use serde_json::Value;
 
 use crate::common::{Agent, PATIENCE, reprieve};
@@ -36,6 +37,15 @@ fn kill_one(lab: &Lab, cgroup: &Path) -> u64 {
     let output = shell(&script).stderr(Stdio::null()).output().unwrap();
     wait_for_kills(lab, cgroup, 1);
     String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}
+
+/// Whether nobody else uses this machine.
+fn owns_machine() -> bool {
+    let owned = std::env::var_os("REPRIEVE_OWNS_MACHINE").is_some();
+    if !owned {
+        eprintln!("NOT APPLICABLE: REPRIEVE_OWNS_MACHINE is not set, as it is in the virtual machines only");
+    }
+    owned
 }
 
 #[test]
@@ -124,8 +134,7 @@ fn a_pod_s_limit_is_told_from_its_container_s() {
 
 #[test]
 fn a_kill_for_want_of_the_machine_s_memory_is_booked_to_the_victim_s_container() {
-    if std::env::var_os("REPRIEVE_MAY_FILL_MACHINE").is_none() {
-        eprintln!("NOT APPLICABLE: REPRIEVE_MAY_FILL_MACHINE is not set, as it is in the virtual machines only");
+    if !owns_machine() {
         return;
     }
     let Some(lab) = open_lab("machine") else { return };
@@ -138,6 +147,49 @@ fn a_kill_for_want_of_the_machine_s_memory_is_booked_to_the_victim_s_container()
     let told = wait_for_records(state.path(), &lab.path_of(&cgroup), 1);
     assert_eq!((&told[0]["pid"], &told[0]["kind"]), (&victim.into(), &"node".into()), "{told:#?}");
     assert_eq!((&told[0]["container_id"], &told[0]["limited_cgroup"]), (&CONTAINER.into(), &Value::Null), "{told:#?}");
+}
+
+#[test]
+fn a_wall_clock_that_jumps_changes_neither_order_nor_count() {
+    const DAY: i64 = 86_400;
+    if !owns_machine() {
+        return;
+    }
+    let Some(lab) = open_lab("clock") else { return };
+    let state = tempfile::tempdir().unwrap();
+    let cgroup = container(&lab, LIMIT);
+    let path = lab.path_of(&cgroup);
+    let jump = |days: i64| {
+        let now = clock_gettime(ClockId::Realtime);
+        clock_settime(ClockId::Realtime, Timespec { tv_sec: now.tv_sec + days * DAY, ..now }).unwrap();
+    };
+    let agent = Agent::start_in(state.path(), |_| {});
+    let mut killed = vec![kill_one(&lab, &cgroup)];
+    wait_for_records(state.path(), &path, 1);
+    jump(3);
+    killed.push(kill_one(&lab, &cgroup));
+    wait_for_records(state.path(), &path, 2);
+    jump(-6);
+    killed.push(kill_one(&lab, &cgroup));
+    wait_for_records(state.path(), &path, 3);
+    // As `kill -9` ends it.
+    drop(agent);
+    jump(4);
+    killed.push(kill_one(&lab, &cgroup));
+    jump(-1);
+    let agent = Agent::start_in(state.path(), |_| {});
+    killed.push(kill_one(&lab, &cgroup));
+    let told = wait_for_records(state.path(), &path, killed.len());
+
+    let pids: Vec<u64> = told.iter().map(|record| record["pid"].as_u64().unwrap()).collect();
+    assert_eq!(pids, killed, "each once, in order: {told:#?}");
+    assert!(told.iter().all(|record| record["history"] == false && record["identity"] == "exact"), "{told:#?}");
+    let since_boot = |record: &Value| record["since_boot_seconds"].as_f64().unwrap();
+    assert!(told.is_sorted_by(|first, next| since_boot(first) < since_boot(next)), "{told:#?}");
+    let killed_at = |record: &Value| record["killed_at"].as_str().unwrap().to_owned();
+    assert!(killed_at(&told[2]) < killed_at(&told[0]), "the clock was set back: {told:#?}");
+    let summed = || agent.sample("reprieve_ledger_told_total").filter(|&sum| sum == killed.len() as f64);
+    assert!(wait_for(PATIENCE, summed).is_some(), "{:?}", agent.sample("reprieve_ledger_told_total"));
 }
 
 #[test]
