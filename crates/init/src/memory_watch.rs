@@ -25,6 +25,9 @@ const WITHOUT_LADDER: (Duration, Duration) = (Duration::from_millis(50), Duratio
 /// How old a look at the process table may be: near the limit, and else.
 const FRESH: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
+/// When the memory is looked at first. A program that has ended by then was of no interest.
+const FIRST_LOOK: Duration = Duration::from_millis(3);
+
 /// A process with less than this part of the limit is not taken for a victim only because it is gone.
 const SMALL: u64 = 16;
 
@@ -51,7 +54,7 @@ impl MemoryWatch {
             log.say(Level::Warning, format_args!("{error}; going on without it"));
             None
         });
-        let memory = match Memory::below(&Roots::default(), told) {
+        let memory = match Memory::unread_below(&Roots::default(), told) {
             Ok(memory) => memory,
             Err(error) => {
                 log.say(Level::Warning, format_args!("the container's memory can't be seen: {error}"));
@@ -77,7 +80,7 @@ impl MemoryWatch {
             memory,
         };
         watch.count_kills(now);
-        watch.next_look = watch.polls().then_some(now);
+        watch.next_look = watch.polls().then_some(now.saturating_add(FIRST_LOOK));
         Some(watch)
     }
 
@@ -185,6 +188,9 @@ impl MemoryWatch {
     pub(crate) fn next_kill(&mut self, now: Duration) -> Option<ContainerKill> {
         if self.finder.owed() == 0 {
             return None;
+        }
+        if self.last == LadderMoment::default() {
+            self.last = self.read(now);
         }
         let least = Bytes::new(self.memory.limit().unwrap_or_default().get() / SMALL);
         let (dying, gone) = (self.table.dying(), self.table.gone(least));

@@ -29,6 +29,19 @@ fn a_worker_s_kill_is_told() {
     assert_eq!((container.events("oom_kill").len() as u64, container.oom_kills()), (1, 1));
 }
 
+/// A process chooses its own name.
+#[test]
+fn a_hostile_name_breaks_no_line() {
+    let worker = r#"sh -c 'printf "a\"\n{\\" >/proc/$$/comm; echo 1000 >/proc/$$/oom_score_adj
+        while :; do x=$x$(printf %500000s x); sleep 0.05; done'"#;
+    let script = format!("{SPARED}; {worker}; exit 5");
+    let Some(mut container) = start(&["--termination-log", "$1/log"], &script) else { return };
+    container.ends_with(5);
+    assert_eq!(container.events("oom_kill")[0]["name"], r#"a"\n{\\"#, "{}", container.read("said"));
+    let log = container.read("log");
+    assert!(log.contains(r#"(a"\n{\\) for want of memory"#) && log.lines().count() == 1, "{log}");
+}
+
 #[test]
 fn an_orphan_s_kill_is_told_by_its_end() {
     // The program is sleep, which takes no notice of its child: that stays as a zombie.
