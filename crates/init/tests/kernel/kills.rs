@@ -4,7 +4,7 @@ use std::fs;
 
 use reprieve_readings::Bytes;
 
-use crate::{Boxed, start, start_in};
+use crate::{Boxed, start, start_in, take};
 
 /// While a victim still ends, the kernel may take whoever asks for memory next: not the shell that says this. Its children
 /// have it from it, and offer themselves.
@@ -255,8 +255,13 @@ fn a_protected_program_outlives_its_worker() {
 
 #[test]
 fn a_sacrificed_program_is_taken_before_a_large_worker() {
-    let script = "(while [ ! -e $1/go ]; do sleep 0.05; done; exec tail /dev/zero) & echo up >$1/up; exec sleep 1000";
-    let Some(mut container) = start(&["--sacrifice-main"], script) else { return };
+    // An adjustment of 1000 weighs less than the limit: it is rounded down to thousands of pages. What is in files on a
+    // tmpfs keeps the worker below that.
+    let script = format!(
+        "{}; (while [ ! -e $1/go ]; do sleep 0.05; done; exec tail /dev/zero) & echo up >$1/up; exec sleep 1000",
+        take(6)
+    );
+    let Some(mut container) = start(&["--sacrifice-main"], &script) else { return };
     container.wait_for_file("up");
     wait_for_others(&container, reprieve_linux::oom_score_adj(container.init()).unwrap());
     container.write("go");
