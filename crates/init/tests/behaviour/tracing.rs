@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 
 use reprieve_lab::wait_for;
 
@@ -13,6 +13,8 @@ use crate::common::{
 const STOP: i32 = 19;
 const CONTINUE: i32 = 18;
 const WINDOW_CHANGED: i32 = 28;
+
+const STOPPED: &str = "reprieve-init: the program is stopped by SIGSTOP; SIGCONT lets it go on";
 
 /// strace's path; `None` after saying so.
 fn strace() -> Option<String> {
@@ -29,6 +31,7 @@ struct Echo {
     init: u32,
     program: u32,
     lines: BufReader<ChildStdout>,
+    said: BufReader<ChildStderr>,
 }
 
 impl Echo {
@@ -40,14 +43,22 @@ impl Echo {
         let mut unshare = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(unshare.stdout.take().unwrap());
         assert_eq!(next_line(&mut lines), "ready");
+        let said = BufReader::new(unshare.stderr.take().unwrap());
         let init = children(unshare.id())[0];
-        Echo { program: children(init)[0], unshare, init, lines }
+        Echo { program: children(init)[0], unshare, init, lines, said }
     }
 
     /// Sends the init a signal; the program must print it.
     fn passes_on(&mut self, signal: i32) {
         kill(self.init, signal);
         assert_eq!(next_line(&mut self.lines), signal.to_string());
+    }
+
+    /// Stops the program, which is debugged; the init must say so.
+    fn stops(&mut self) {
+        kill(self.program, STOP);
+        wait_for_state(self.program, 't');
+        assert_eq!(next_line(&mut self.said), STOPPED);
     }
 
     /// Starts a debugger of the program, and waits until it is attached.
@@ -68,11 +79,11 @@ impl Echo {
         wait_for(PATIENCE, is_traced).unwrap_or_else(|| panic!("the program has no {line}"));
     }
 
-    /// Ends the program; returns what the init said.
+    /// Ends the program; returns what else the init said.
     fn end(mut self) -> String {
         self.passes_on(15);
         assert_eq!(end_of(&mut self.unshare), 0);
-        read_all(self.unshare.stderr.take())
+        read_all(Some(self.said))
     }
 }
 
@@ -105,25 +116,19 @@ fn a_program_that_is_debugged_can_be_stopped_and_go_on() {
     let mut echo = Echo::start();
     let mut tracer = echo.attach(&strace);
     for _ in 0..3 {
-        kill(echo.program, STOP);
-        wait_for_state(echo.program, 't');
+        echo.stops();
         echo.passes_on(CONTINUE);
         echo.passes_on(WINDOW_CHANGED);
     }
     // Stopped by both, it is let go by one and stays stopped for the other.
-    kill(echo.program, STOP);
-    wait_for_state(echo.program, 't');
+    echo.stops();
     kill(tracer.id(), 2);
     tracer.wait().unwrap();
     echo.wait_for_tracer(0);
     wait_for_state(echo.program, 'T');
     echo.passes_on(CONTINUE);
     let said = echo.end();
-    assert!(
-        said.lines().all(|line| line.contains("the program is stopped by SIGSTOP; SIGCONT lets it go on")),
-        "{said}"
-    );
-    assert!(!said.is_empty());
+    assert!(said.lines().all(|line| line == STOPPED), "{said}");
 }
 
 #[test]
