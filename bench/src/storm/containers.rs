@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -25,26 +27,44 @@ pub(crate) struct Victim {
     pub(crate) cgroup: String,
 }
 
-/// Runs container `number` until `kills` of its processes were killed, and removes it.
+/// Runs container `number` until at least `kills` of its processes were killed, and removes it.
 pub(crate) fn run_container(place: &Place, number: usize, kills: usize, dead: &AtomicUsize) -> Result<Vec<Victim>> {
     let cgroup = limited_container(place, "storm", number, LIMIT)?;
     let path = place.lab().path_of(&cgroup);
-    let mut command = command_in(&cgroup, "sh");
+    let mut pids = Vec::with_capacity(kills);
+    while pids.len() < kills {
+        run_shell(&cgroup, kills - pids.len(), &mut pids, dead).with_context(|| format!("in {path}"))?;
+    }
+    // The shell may not be gone from it yet.
+    wait_for(Duration::from_secs(60), || fs::remove_dir(&cgroup).ok())
+        .with_context(|| format!("{path} could not be removed"))?;
+    Ok(pids.into_iter().map(|pid| Victim { pid, cgroup: path.clone() }).collect())
+}
+
+/// Runs the container's shell until so many processes were killed. The shell may be one of them: then its child lives until
+/// it is killed too, as it never stops to take memory.
+fn run_shell(cgroup: &Path, kills: usize, pids: &mut Vec<u32>, dead: &AtomicUsize) -> Result<()> {
+    let mut command = command_in(cgroup, "sh");
     command.args(["-c", SCRIPT]).arg(kills.to_string()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut shell = command.spawn().context("a container's shell did not start")?;
+    let mut shell = command.spawn().context("the shell did not start")?;
     let mut lines = BufReader::new(shell.stdout.take().context("the shell has no stdout")?).lines();
-    let mut victims = Vec::with_capacity(kills);
+    let mut killed = |pid: u32| {
+        pids.push(pid);
+        dead.fetch_add(1, Ordering::Relaxed);
+    };
     while let Some(pid) = lines.next() {
         let pid = pid?.parse().context("the shell told no pid")?;
-        let status = lines.next().context("the shell ended while its child ran")??;
-        ensure!(status == "137", "a process that should have been killed ended with {status} in {path}");
-        victims.push(Victim { pid, cgroup: path.clone() });
-        dead.fetch_add(1, Ordering::Relaxed);
+        if let Some(status) = lines.next() {
+            let status = status?;
+            ensure!(status == "137", "a process that should have been killed ended with {status}");
+        }
+        killed(pid);
     }
-    shell.wait()?;
-    ensure!(victims.len() == kills, "only {} of {kills} processes were killed in {path}", victims.len());
-    // The shell may not be gone from it yet.
-    wait_for(Duration::from_secs(10), || fs::remove_dir(&cgroup).ok())
-        .with_context(|| format!("{path} could not be removed"))?;
-    Ok(victims)
+    let status = shell.wait()?;
+    if status.signal() == Some(9) {
+        killed(shell.id());
+    } else {
+        ensure!(status.success(), "the shell ended with {status}");
+    }
+    Ok(())
 }
