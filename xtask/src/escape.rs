@@ -28,7 +28,7 @@ pub(crate) struct Options {
 enum Machine {
     /// This one, whatever its memory controller speaks
     Host,
-    /// A virtual machine with Linux 6.12 and cgroup v2, emulated: fewer trials, two at a time
+    /// A virtual machine with Linux 6.12 and cgroup v2, emulated: fewer trials, two at a time, of ours and without an init
     #[value(name = "v2-6.12")]
     V2,
 }
@@ -72,10 +72,11 @@ fn on_host(options: &Options) -> Result<String> {
 fn in_guest() -> Result<String> {
     let executables = static_build::build("build", &["--release", "--package", "reprieve-escape"])?;
     let escape = executables.into_iter().next().context("cargo built no reprieve-escape")?.path;
-    let programs = programs()?;
+    // No others than ours, so that it is done in ten minutes: without an init the machine shows that it kills.
+    let programs = vec![inits::reprieve_init()?];
     let mut words = vec![escape.to_string_lossy().into_owned()];
     words.extend(arguments(&programs, 2, 1));
-    words.extend(["--parallel", "2", "--tmpfs", "/tmp", "--rates", "5,20,50"].map(str::to_owned));
+    words.extend(["--parallel", "2", "--tmpfs", "/tmp", "--rates", "5,20"].map(str::to_owned));
     let mut files: Vec<PathBuf> = containers::files()?.into_iter().collect();
     files.extend(containers::with_libraries(&programs)?);
     files.push(escape);
@@ -84,7 +85,7 @@ fn in_guest() -> Result<String> {
         memory: "2G".to_owned(),
         files,
         commands: vec![GuestCommand { name: "escape".to_owned(), words }],
-        timeout: Duration::from_secs(1500),
+        timeout: Duration::from_secs(900),
     };
     let results = vm::run(&boot)?;
     let result = results.commands.into_iter().next().context("the virtual machine brought nothing back")?;

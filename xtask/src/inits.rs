@@ -2,9 +2,10 @@
 
 use crate::{
     debian::{self, Tool},
-    static_build,
+    panics, static_build,
 };
 use anyhow::{Context, Result};
+use clap::Args;
 use std::path::PathBuf;
 
 const fn tool(package: &'static str, purpose: &'static str) -> Tool {
@@ -18,13 +19,26 @@ const EARLYOOM: Tool = tool("earlyoom", "reprieve-init is measured beside it (it
 
 /// Builds reprieve-init as it is released, and returns its path.
 pub(crate) fn reprieve_init() -> Result<PathBuf> {
-    static_build::build_small("reprieve-init")
+    static_build::strip(&static_build::build_small("reprieve-init")?)
+}
+
+/// Arguments of `cargo xtask init`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Look for code in it that could panic
+    #[arg(long)]
+    check: bool,
 }
 
 /// Builds reprieve-init, and prints where it is.
-pub(crate) fn print_path() -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     println!("{}", reprieve_init()?.display());
-    Ok(())
+    if options.check { check() } else { Ok(()) }
+}
+
+/// Builds reprieve-init, and looks for code in it that could panic.
+pub(crate) fn check() -> Result<()> {
+    panics::check(&static_build::build_small("reprieve-init")?)
 }
 
 /// Fetches tini, and returns its path.

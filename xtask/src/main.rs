@@ -12,6 +12,7 @@ mod debian;
 mod escape;
 mod evict;
 mod inits;
+mod panics;
 mod process;
 mod static_build;
 mod storm;
@@ -43,7 +44,7 @@ enum Chore {
     /// Fill memory until the kernel kills, and compare with what was said to be available
     Calibrate(calibrate::Options),
     /// Build reprieve-init as it is released, and print its path
-    Init,
+    Init(inits::Options),
     /// Count the leaking programs that end gracefully before the kernel kills them
     Escape(escape::Options),
     /// Try the eviction forecast and the cache keeper on real memory
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
         Chore::Bench(options) => bench::run(&options),
         Chore::Storm(options) => storm::run(&options),
         Chore::Calibrate(options) => calibrate::run(&options),
-        Chore::Init => inits::print_path(),
+        Chore::Init(options) => inits::run(&options),
         Chore::Escape(options) => escape::run(&options),
         Chore::Evict(options) => evict::run(&options),
         Chore::Capture(options) => capture::run(&options),

@@ -7,7 +7,11 @@
 use crate::{process, workspace};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use std::{path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// An executable that cargo has built.
 #[derive(Debug, PartialEq)]
@@ -36,7 +40,7 @@ pub(crate) fn build(command: &str, arguments: &[&str]) -> Result<Vec<Executable>
 }
 
 /// Builds a program with the profile `small`, as it is released: static, and at a fixed address, so that nothing has to
-/// be relocated. Returns its path.
+/// be relocated. It still has its symbols. Returns its path.
 pub(crate) fn build_small(package: &str) -> Result<PathBuf> {
     let host = host_triple()?;
     let folder = workspace::target().join("small");
@@ -45,6 +49,17 @@ pub(crate) fn build_small(package: &str) -> Result<PathBuf> {
     let flags = "-Ctarget-feature=+crt-static\x1f-Crelocation-model=static";
     process::run(cargo.env("CARGO_ENCODED_RUSTFLAGS", flags))?;
     Ok(folder.join(host).join("small").join(package))
+}
+
+/// Makes a copy of a program without symbols, as it is released, in the folder `released` beside it. Returns its path.
+pub(crate) fn strip(program: &Path) -> Result<PathBuf> {
+    let name = program.file_name().context("a program has a name")?;
+    let folder = program.with_file_name("released");
+    fs::create_dir_all(&folder).with_context(|| format!("{} could not be made", folder.display()))?;
+    let stripped = folder.join(name);
+    // Of binutils, without which rustc can't link.
+    process::run(Command::new("strip").arg("-o").arg(&stripped).arg(program))?;
+    Ok(stripped)
 }
 
 fn host_triple() -> Result<String> {

@@ -9,6 +9,8 @@ mod containers;
 mod explain;
 #[path = "kernel/ledger.rs"]
 mod ledger;
+#[path = "kernel/sizing.rs"]
+mod sizing;
 
 use std::cell::RefCell;
 use std::fs;

@@ -63,13 +63,13 @@ impl Hook {
 
 /// The variables of a hook. What is unknown is empty.
 fn variables(facts: &Facts) -> [(&'static str, String); 5] {
-    let bytes = |bytes: Option<Bytes>| bytes.map_or_else(String::new, |bytes| bytes.get().to_string());
+    let bytes = |bytes: Option<Bytes>| bytes.map_or_else(String::new, |bytes| format!("{}", bytes.get()));
     let seconds = facts.time_left.map_or_else(String::new, |left| format!("{:.3}", left.as_secs_f64()));
     [
         ("REPRIEVE_AVAILABLE_BYTES", bytes(facts.available)),
         ("REPRIEVE_LIMIT_BYTES", bytes(facts.limit)),
         ("REPRIEVE_SECONDS_LEFT", seconds),
-        ("REPRIEVE_PRESSURE_PERCENT", facts.pressure.map_or_else(String::new, |percent| percent.to_string())),
-        ("REPRIEVE_MAIN_PID", facts.main.as_raw_nonzero().to_string()),
+        ("REPRIEVE_PRESSURE_PERCENT", facts.pressure.map_or_else(String::new, |percent| format!("{percent}"))),
+        ("REPRIEVE_MAIN_PID", format!("{}", facts.main.as_raw_nonzero())),
     ]
 }

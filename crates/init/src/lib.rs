@@ -31,11 +31,11 @@ mod supervisor;
 mod termination_log;
 
 use std::ffi::OsString;
-use std::io::Write;
 
 use arguments::Request;
 use log::{Level, Log};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use supervisor::Supervisor;
 
 /// Wrong arguments, or the system did not allow it.
@@ -46,10 +46,8 @@ const FAILURE: u8 = 2;
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     occupy_standard_descriptors();
     match arguments::read(arguments, |name| std::env::var_os(name)) {
-        Ok(Request::Print(text)) => {
-            let printed = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
-            if printed.is_ok() { 0 } else { FAILURE }
-        }
+        Ok(Request::Print(text)) if print(text.as_bytes()) => 0,
+        Ok(Request::Print(_)) => FAILURE,
         Ok(Request::Run(options)) => {
             let most = match options.verbosity {
                 0 => Level::Error,
@@ -71,6 +69,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             FAILURE
         }
     }
+}
+
+/// Writes to stdout; whether all was taken.
+fn print(mut text: &[u8]) -> bool {
+    while !text.is_empty() {
+        match rustix::io::write(rustix::stdio::stdout(), text) {
+            Ok(length) if length > 0 => text = text.get(length..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// Opens what is closed of the descriptors 0 to 2, so that no other file gets their numbers and is written to as stderr.

@@ -6,9 +6,13 @@
 
 use std::cell::Cell;
 use std::fmt::{self, Write};
+use std::io::IoSlice;
+use std::os::fd::AsFd;
 
 use reprieve_readings::Escaped;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::FileType;
+use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,6 +39,7 @@ pub(crate) struct Log {
     pub(crate) format: LogFormat,
     pub(crate) most: Level,
     dropped: Cell<u32>,
+    is_pipe: bool,
 }
 
 /// A part of a line, beside its sentence.
@@ -80,7 +85,9 @@ pub(crate) struct Line {
 
 impl Log {
     pub(crate) fn new(format: LogFormat, most: Level) -> Self {
-        Log { format, most, dropped: Cell::new(0) }
+        let stderr = rustix::fs::fstat(rustix::stdio::stderr());
+        let is_pipe = stderr.is_ok_and(|stderr| FileType::from_raw_mode(stderr.st_mode) == FileType::Fifo);
+        Log { format, most, dropped: Cell::new(0), is_pipe }
     }
 
     /// Says a sentence.
@@ -130,8 +137,22 @@ impl Log {
         let ready = poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&now));
         // A closed pipe counts as taken: nobody will ever read what was dropped.
         ready.is_ok_and(|ready| ready > 0)
-            && !matches!(rustix::io::write(stderr, line.bytes()), Err(rustix::io::Errno::AGAIN))
+            && !matches!(write_at_once(stderr, self.is_pipe, line.bytes()), Err(Errno::AGAIN))
     }
+}
+
+/// The program may share the pipe, and fill it after it was ready: the call itself must not wait (Linux 6.4; where the
+/// kernel refuses that, it does).
+fn write_at_once(file: impl AsFd, is_pipe: bool, bytes: &[u8]) -> Result<usize, Errno> {
+    /// Where the file stands, as a pipe has no other place.
+    const HERE: u64 = u64::MAX;
+    if is_pipe {
+        let written = pwritev2(&file, &[IoSlice::new(bytes)], HERE, ReadWriteFlags::NOWAIT);
+        if matches!(written, Ok(_) | Err(Errno::AGAIN | Errno::PIPE)) {
+            return written;
+        }
+    }
+    rustix::io::write(file, bytes)
 }
 
 /// The sentence comes last: it is what is cut off where a line is too long.
@@ -254,5 +275,19 @@ mod tests {
             let backslashes = json.trim_end_matches("\"}\n").bytes().rev().take_while(|byte| *byte == b'\\').count();
             assert_eq!(backslashes % 2, 0, "{json}");
         }
+    }
+
+    #[test]
+    fn a_pipe_that_is_full_by_now_is_not_waited_for() {
+        let (_reader, writer) = rustix::pipe::pipe().unwrap();
+        let line = [b'x'; Line::LARGEST];
+        let full =
+            std::iter::repeat_with(|| pwritev2(&writer, &[IoSlice::new(&line)], u64::MAX, ReadWriteFlags::NOWAIT))
+                .find_map(Result::err);
+        if full == Some(Errno::OPNOTSUPP) {
+            eprintln!("SKIPPED a full pipe: before Linux 6.4 a write to a pipe can't be kept from waiting");
+            return;
+        }
+        assert_eq!(write_at_once(&writer, true, &line), Err(Errno::AGAIN));
     }
 }

@@ -5,7 +5,9 @@ use std::os::unix::ffi::OsStringExt;
 
 use reprieve::Memory;
 use reprieve_judgement::{Choice, SettingChange, Sizing, judge_sizing};
-use reprieve_linux::{SignalMask, exec, fork, hand_over_terminal, process_signals, read_program, set_oom_score_adj};
+use reprieve_linux::{
+    SignalMask, exec, fork, hand_over_terminal, is_copy_of_its_parent, process_signals, read_program, set_oom_score_adj,
+};
 use reprieve_readings::{DefaultAction, Escaped, Signal};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -107,6 +109,10 @@ pub(crate) enum Reaction {
 /// Asks the kernel what a program would do about a signal. A thread that blocks it counts as waiting for it only if no
 /// other thread would take it.
 pub(crate) fn reaction_to(pid: u32, signal: Signal) -> Reaction {
+    // It blocks all signals like this process, and no longer does when it is the program.
+    if is_copy_of_its_parent(pid) {
+        return Reaction::Harmed;
+    }
     let Some(sets) = process_signals(pid) else { return Reaction::Ignored };
     if sets.catches(signal) {
         Reaction::Handled

@@ -25,6 +25,9 @@ const WITHOUT_LADDER: (Duration, Duration) = (Duration::from_millis(50), Duratio
 /// How old a look at the process table may be: near the limit, and else.
 const FRESH: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
+/// When the memory is looked at first. A program that has ended by then was of no interest.
+const FIRST_LOOK: Duration = Duration::from_millis(3);
+
 /// A process with less than this part of the limit is not taken for a victim only because it is gone.
 const SMALL: u64 = 16;
 
@@ -51,7 +54,7 @@ impl MemoryWatch {
             log.say(Level::Warning, format_args!("{error}; going on without it"));
             None
         });
-        let memory = match Memory::below(&Roots::default(), told) {
+        let memory = match Memory::unread_below(&Roots::default(), told) {
             Ok(memory) => memory,
             Err(error) => {
                 log.say(Level::Warning, format_args!("the container's memory can't be seen: {error}"));
@@ -77,7 +80,7 @@ impl MemoryWatch {
             memory,
         };
         watch.count_kills(now);
-        watch.next_look = watch.polls().then_some(now);
+        watch.next_look = watch.polls().then_some(now.saturating_add(FIRST_LOOK));
         Some(watch)
     }
 
@@ -111,12 +114,9 @@ impl MemoryWatch {
             events.extend(self.ladder.feed(&self.last));
             next = self.ladder.next_look();
             if !self.has_ladder {
-                next = (next * 4).clamp(WITHOUT_LADDER.0, WITHOUT_LADDER.1);
+                next = next.saturating_mul(4).clamp(WITHOUT_LADDER.0, WITHOUT_LADDER.1);
             }
-            // Until a kill is told, those from before it must stay known.
-            if self.finder.owed() == 0 {
-                self.table.remember(now, if self.is_near_the_limit() { FRESH.0 } else { FRESH.1 });
-            }
+            self.remember_processes(now, if self.is_near_the_limit() { FRESH.0 } else { FRESH.1 });
         }
         self.next_look = Some(now.saturating_add(next));
         events
@@ -156,8 +156,19 @@ impl MemoryWatch {
             let _ = events.changes();
         }
         self.count_kills(now);
+        self.remember_processes(now, FRESH.0);
+    }
+
+    /// Until a kill is told, those from before it must stay known. Whoever is missing because of a kill was counted before
+    /// it went: so it is counted again once the list is read, and a list from after a kill is not kept.
+    fn remember_processes(&mut self, now: Duration, fresh: Duration) {
+        if self.finder.owed() > 0 || self.table.is_fresh(now, fresh) {
+            return;
+        }
+        let seen = self.table.look();
+        self.count_kills(now);
         if self.finder.owed() == 0 {
-            self.table.remember(now, FRESH.0);
+            self.table.remember(seen, now);
         }
     }
 
@@ -178,9 +189,17 @@ impl MemoryWatch {
         if self.finder.owed() == 0 {
             return None;
         }
+        if self.last == LadderMoment::default() {
+            self.last = self.read(now);
+        }
         let least = Bytes::new(self.memory.limit().unwrap_or_default().get() / SMALL);
         let (dying, gone) = (self.table.dying(), self.table.gone(least));
         self.finder.next_kill(now, &dying, &gone)
+    }
+
+    /// Whether a kill was counted that is not told yet.
+    pub(crate) fn owes_a_kill(&self) -> bool {
+        self.finder.owed() > 0
     }
 
     /// When it is to be looked at next.

@@ -37,14 +37,20 @@ impl ProcessTable {
         pids.unwrap_or_default().into_iter().filter(move |&pid| pid != own).take(MOST)
     }
 
-    /// Remembers who is there, so that it can be told later who is gone, unless the last time is not `fresh` long ago.
-    pub(crate) fn remember(&mut self, now: Duration, fresh: Duration) {
-        if self.known_at.is_some_and(|at| now.saturating_sub(at) < fresh) {
-            return;
-        }
-        self.known_at = Some(now);
-        let seen: Vec<Suspect> = self.pids().filter_map(suspect).collect();
+    /// Whether it was looked at less than this time ago.
+    pub(crate) fn is_fresh(&self, now: Duration, fresh: Duration) -> bool {
+        self.known_at.is_some_and(|at| now.saturating_sub(at) < fresh)
+    }
+
+    /// Who is there now.
+    pub(crate) fn look(&self) -> Vec<Suspect> {
+        self.pids().filter_map(suspect).collect()
+    }
+
+    /// Remembers who was there, so that it can be told later who is gone.
+    pub(crate) fn remember(&mut self, seen: Vec<Suspect>, now: Duration) {
         self.known = seen;
+        self.known_at = Some(now);
     }
 
     /// Who is about to end by SIGKILL, or was ended by it and nobody let go of it.

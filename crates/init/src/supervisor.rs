@@ -13,8 +13,8 @@ mod waiting;
 use std::time::Duration;
 
 use reprieve_linux::{
-    ChildChange, SignalMask, SignalQueue, become_subreaper, lock_touched_memory, next_ended_child, shrink_program,
-    signal_on_parent_death, time_since_boot,
+    SignalMask, SignalQueue, become_subreaper, lock_touched_memory, shrink_program, signal_on_parent_death,
+    time_since_boot,
 };
 use reprieve_readings::Signal;
 use rustix::process::Pid;
@@ -65,7 +65,7 @@ pub(crate) struct StartFailure {
 }
 
 impl Supervisor {
-    /// Starts the program, then all that watches over it: the program is not to wait for that.
+    /// Starts the program, between what it must not outrun and what it need not wait for.
     pub(crate) fn start(options: Options, log: Log) -> Result<Self, StartFailure> {
         let format = log.format;
         Self::start_all(options, log).map_err(|message| StartFailure { message, format })
@@ -79,12 +79,13 @@ impl Supervisor {
             log.say(Level::Warning, format_args!("{problem}"));
             None
         });
+        // Whoever is killed after this has been counted from: the program may be, within its first milliseconds.
+        let memory = MemoryWatch::open(&options, &log, time_since_boot());
         let variables = pressure_socket.as_ref().map(PressureSocket::variables);
         let main = main_program::start(&options, &log, before, variables.as_ref().map_or(&[], |all| &all[..]))
             .map_err(|errno| format!("no process can be started: {errno}"))?;
         let now = time_since_boot();
         let waiting = Waiting::open(&signals).map_err(|errno| format!("nothing can be waited for: {errno}"))?;
-        let memory = if has_ended_early(&waiting, main) { None } else { MemoryWatch::open(&options, &log, now) };
         let supervisor = Supervisor {
             termination_log: TerminationLog::find(&options.termination_log),
             options,
@@ -161,7 +162,7 @@ impl Supervisor {
         if let Some(code) = self.reap_children(now) {
             return Some(code);
         }
-        self.tell_kills(now);
+        self.deal_with_kills(now);
         let due = self.memory.as_mut().map(|memory| memory.look(now)).unwrap_or_default();
         for event in due {
             self.climb(event, now);
@@ -209,15 +210,6 @@ impl Supervisor {
         let hook = self.hook.as_ref().map(|hook| hook.deadline);
         [memory, hook, self.readiness.next_deadline(), self.phase.deadline(), self.small_at].into_iter().flatten().min()
     }
-}
-
-/// Whether the program has ended at once and not by SIGKILL, so that its memory is of no interest. What it needs to fill
-/// even the smallest container takes longer.
-fn has_ended_early(waiting: &Waiting, main: Pid) -> bool {
-    const AT_ONCE: Duration = Duration::from_millis(2);
-    let _ = waiting.wait(Some(AT_ONCE));
-    let killed = ChildChange::Killed(Signal::KILL);
-    matches!(next_ended_child(), Ok(Some(event)) if event.pid == main && event.what != killed)
 }
 
 /// Becomes the one whom orphans go to, and is told when its own parent ends.

@@ -7,6 +7,8 @@ mod common;
 mod files;
 #[path = "behaviour/signals.rs"]
 mod signals;
+#[path = "behaviour/tracing.rs"]
+mod tracing;
 
 use std::fs;
 use std::process::{Command, Output, Stdio};

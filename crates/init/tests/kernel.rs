@@ -9,6 +9,8 @@ mod containers;
 mod kills;
 #[path = "kernel/ladder.rs"]
 mod ladder;
+#[path = "kernel/sizing.rs"]
+mod sizing;
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;
@@ -17,7 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::{INIT, PATIENCE, UNSHARE};
-use reprieve_lab::{Lab, wait_for};
+use reprieve_lab::{Lab, Version, wait_for};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -44,6 +46,8 @@ pub(crate) fn start(options: &[&str], script: &str) -> Option<Boxed> {
 
 pub(crate) fn start_in(options: &[&str], script: &str, limit: u64) -> Option<Boxed> {
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // Where all others are killed already the kernel takes the init. Its own tests are of other cases.
+    let spares = if options.contains(&"--sacrifice-main") { "" } else { "echo -1000 >/proc/1/oom_score_adj; " };
     let lab = Lab::open("init").expect("REPRIEVE_REQUIRE_KERNEL=1, but no memory cgroup can be made")?;
     let cgroup = lab.cgroup("container").unwrap();
     lab.limit(&cgroup, limit).unwrap();
@@ -56,7 +60,15 @@ pub(crate) fn start_in(options: &[&str], script: &str, limit: u64) -> Option<Box
     let mut command = Command::new(UNSHARE);
     command.args(["--pid", "--fork", "--mount-proc", "--kill-child", "/bin/sh", "-c", "echo 0 >\"$0\" && exec \"$@\""]);
     command.arg(cgroup.join("cgroup.procs")).args([INIT, "--log-format", "json"]);
-    command.args(["--termination-log", ""]).args(options).args(["--", "/bin/sh", "-c", script, "sh", own]).arg(&hog);
+    command.args(["--termination-log", ""]).args(options).args([
+        "--",
+        "/bin/sh",
+        "-c",
+        &format!("{spares}{script}"),
+        "sh",
+        own,
+    ]);
+    command.arg(&hog);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(directory.path().join("said")).unwrap());
     command.process_group(0).env_remove("MEMORY_PRESSURE_WATCH");
     let unshare = command.spawn().unwrap();
@@ -70,6 +82,11 @@ impl Boxed {
 
     pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// Makes a file that the script waits for.
+    pub(crate) fn write(&self, name: &str) {
+        std::fs::write(self.path(name), "").unwrap();
     }
 
     /// Waits until a file that the script makes holds something.
@@ -94,14 +111,38 @@ impl Boxed {
 
     /// Waits for the end; returns the exit code.
     pub(crate) fn end(&mut self) -> i32 {
-        let code = common::end_of(&mut self.unshare);
+        let ended = wait_for(PATIENCE, || self.unshare.try_wait().unwrap());
+        let status =
+            ended.unwrap_or_else(|| panic!("it does not end; it said: {}{}", self.read("said"), self.processes()));
         self.alone = None;
-        code
+        status.code().unwrap_or_else(|| panic!("{status}"))
+    }
+
+    /// Who is in the container, and in which state, for messages.
+    fn processes(&self) -> String {
+        let pids = std::fs::read_to_string(self.cgroup.join("cgroup.procs")).unwrap_or_default();
+        let shown = |pid: &str| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let adjustment = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap_or_default();
+            let state = stat.split(' ').take(3).collect::<Vec<_>>().join(" ");
+            format!("{state}, oom_score_adj {}\n", adjustment.trim())
+        };
+        pids.lines().map(shown).collect()
+    }
+
+    /// Waits for the end, which must be with this code.
+    pub(crate) fn ends_with(&mut self, expected: i32) {
+        let code = self.end();
+        assert_eq!(code, expected, "the init said: {}", self.read("said"));
     }
 
     /// The init, as this process's namespace numbers it.
     pub(crate) fn init(&self) -> u32 {
         wait_for(PATIENCE, || common::children(self.unshare.id()).first().copied()).expect("unshare starts the init")
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.lab.version()
     }
 
     pub(crate) fn oom_kills(&self) -> u64 {
@@ -111,6 +152,12 @@ impl Boxed {
     /// What the init said, without what shells said.
     pub(crate) fn said(&self) -> String {
         self.read("said").lines().filter(|line| line.starts_with('{')).collect()
+    }
+
+    /// Waits until the init has said this.
+    pub(crate) fn wait_for_said(&self, part: &str) {
+        let found = wait_for(PATIENCE, || self.read("said").contains(part).then_some(()));
+        assert!(found.is_some(), "not said: {part}; said: {}", self.read("said"));
     }
 
     pub(crate) fn assert_said(&self, part: &str) {

@@ -131,7 +131,7 @@ impl Ladder {
         const LONGEST: Duration = Duration::from_millis(250);
         let (Some(available), Some(limit)) = (self.last.available, self.last.limit) else { return LONGEST };
         let share = available.get() as f64 / limit.get().max(1) as f64;
-        let at_full_speed = LONGEST.mul_f64(share.clamp(0.0, 1.0));
+        let at_full_speed = times(LONGEST, share);
         let at_this_speed = self.trend.time_left(available, limit).map_or(LONGEST, |left| left / 20);
         at_full_speed.min(at_this_speed).clamp(SHORTEST, LONGEST)
     }
@@ -181,12 +181,17 @@ impl Seen {
                 (Some(available), Some(limit)) => available < limit.get() as f64 * f64::from(percent) / 100.0 * factor,
                 _ => false,
             },
-            Threshold::TimeLeft(time) => self.time_left.is_some_and(|left| left < time.mul_f64(factor)),
+            Threshold::TimeLeft(time) => self.time_left.is_some_and(|left| left < times(time, factor)),
             Threshold::Pressure(percent) => {
                 self.moment.pressure.is_some_and(|pressure| f64::from(pressure) > f64::from(percent) * factor)
             }
         }
     }
+}
+
+/// Without the panic of `Duration::mul_f64`: what is too long becomes 584 years.
+fn times(time: Duration, factor: f64) -> Duration {
+    Duration::from_nanos((time.as_nanos() as f64 * factor) as u64)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! The kernel signals a change of the file by inotify (`cgroup_file_notify`, kernel/cgroup/cgroup.c), at most once in
 //! 10 ms a file, and never loses the last one.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -19,15 +19,15 @@ use crate::tree::{Cgroup, CgroupId};
 #[derive(Debug)]
 pub struct EventsWatch {
     queue: OwnedFd,
-    cgroups: HashMap<i32, CgroupId>,
-    watches: HashMap<CgroupId, i32>,
+    cgroups: BTreeMap<i32, CgroupId>,
+    watches: BTreeMap<CgroupId, i32>,
 }
 
 impl EventsWatch {
     /// Makes an empty watch.
     pub fn new() -> Result<Self, Errno> {
         let queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        Ok(EventsWatch { queue, cgroups: HashMap::new(), watches: HashMap::new() })
+        Ok(EventsWatch { queue, cgroups: BTreeMap::new(), watches: BTreeMap::new() })
     }
 
     /// Watches a cgroup's counters: its own where the kernel has them apart, else the subtree's.

@@ -32,8 +32,8 @@ impl Failure {
 }
 
 impl Buffer {
-    /// A little more than a `memory.stat` needs today.
-    const START: usize = 8 * 1024;
+    /// Twice what a `memory.stat` needs today.
+    const START: usize = 4 * 1024;
     /// The largest record that is read. More is no kernel's.
     const LARGEST_RECORD: usize = 1024 * 1024;
     /// The largest list that is read: the `cgroup.procs` of millions of processes, the mountinfo of ten thousand containers.

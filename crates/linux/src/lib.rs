@@ -48,7 +48,8 @@ pub use node::{
     time_since_boot,
 };
 pub use process_files::{
-    all_threads_block, is_dying, oom_score_adj, process_name, process_resident, process_signals, set_oom_score_adj,
+    all_threads_block, is_copy_of_its_parent, is_dying, oom_score_adj, process_name, process_resident, process_signals,
+    set_oom_score_adj,
 };
 pub use processes::{
     command_line, in_first_pid_namespace, is_namespace_init, memory_cgroup_of, memory_hierarchy_id, process_stat,

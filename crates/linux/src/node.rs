@@ -70,14 +70,20 @@ impl NodeKillCounter {
 /// How long the machine has slept since boot: by so much CLOCK_BOOTTIME is ahead of [`time_since_boot`].
 pub fn time_asleep() -> Duration {
     let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let boot = Duration::new(u64::try_from(boot.tv_sec).unwrap_or(0), u32::try_from(boot.tv_nsec).unwrap_or(0));
+    let boot = duration(boot);
     boot.saturating_sub(time_since_boot())
 }
 
 /// How long the machine runs, by the clock of the kernel's log, which stands still while the machine sleeps.
 pub fn time_since_boot() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+    duration(now)
+}
+
+/// What is before the epoch is none.
+fn duration(time: rustix::time::Timespec) -> Duration {
+    let nanoseconds = Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0));
+    Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0)).saturating_add(nanoseconds)
 }
 
 /// The text of `/proc/meminfo`, where it can be read.

@@ -61,6 +61,13 @@ fn ended_by(pid: u32) -> Option<Signal> {
     ProcessStat::parse_ending_signal(read(pid, "stat", &mut buffer).ok()?)
 }
 
+/// Whether a process that was forked has executed no program yet, and still is what its parent is.
+#[inline(never)]
+pub fn is_copy_of_its_parent(pid: u32) -> bool {
+    let mut buffer = [0; 1024];
+    read(pid, "stat", &mut buffer).ok().and_then(ProcessStat::parse_is_copy) == Some(true)
+}
+
 /// The adjustment of a process's badness in the eyes of the OOM killer: −1000 to 1000. `None` where it is gone.
 pub fn oom_score_adj(pid: u32) -> Option<i16> {
     let mut buffer = [0; 64];

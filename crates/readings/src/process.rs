@@ -43,6 +43,16 @@ impl ProcessStat {
         Signal::new(i32::try_from(status & 0x7f).ok()?)
     }
 
+    /// Whether the process is still a copy of its parent, and has executed no program of its own: `PF_FORKNOEXEC`
+    /// (include/linux/sched.h) among the flags, field 9.
+    pub fn parse_is_copy(text: &[u8]) -> Option<bool> {
+        const PF_FORKNOEXEC: u64 = 0x40;
+        let close = text.iter().rposition(|&byte| byte == b')')?;
+        let rest = text.get(close + 1..)?.strip_prefix(b" ")?;
+        let flags = parse::decimal(rest.split(|&byte| byte == b' ').nth(6)?)?;
+        Some(flags & PF_FORKNOEXEC != 0)
+    }
+
     fn parse_fields(text: &[u8]) -> Option<Self> {
         let open = text.iter().position(|&byte| byte == b'(')?;
         let close = text.iter().rposition(|&byte| byte == b')')?;
@@ -131,6 +141,14 @@ mod tests {
         assert!(!stat.ended);
         let zombie = ProcessStat::parse(format!("42 (sh) {}", REST.replacen('S', "Z", 1)).as_bytes()).unwrap();
         assert!(zombie.ended);
+    }
+
+    #[test]
+    fn a_copy_of_its_parent_is_told_by_its_flags() {
+        let stat = |flags: &str| format!("42 (a) 1 (b) S 1 42 42 0 -1 {flags} 0 0\n");
+        assert_eq!(ProcessStat::parse_is_copy(stat("4194368").as_bytes()), Some(true));
+        assert_eq!(ProcessStat::parse_is_copy(stat("4194304").as_bytes()), Some(false));
+        assert_eq!(ProcessStat::parse_is_copy(b"42 (a"), None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Amounts as people and Kubernetes write them: `512Mi`, `1.5G`, `129e6`, `134217728`.
 
+use std::num::NonZero;
+
 use crate::bytes::Bytes;
 use crate::parse::{self, ParseError};
 
@@ -24,7 +26,10 @@ pub fn parse_quantity(text: &[u8]) -> Result<Bytes, ParseError> {
     let bytes = part(whole)
         .and_then(|whole| whole.checked_mul(scale)?.checked_add(part(fraction)?))
         .and_then(|number| number.checked_mul(numerator))
-        .and_then(|number| u64::try_from(number.div_ceil(denominator.checked_mul(scale)?)).ok());
+        .and_then(|number| {
+            let parts = NonZero::new(denominator.checked_mul(scale)?)?;
+            u64::try_from(number / parts + u128::from(number % parts > 0)).ok()
+        });
     bytes.map(Bytes::new).ok_or_else(error)
 }
 

@@ -32,6 +32,12 @@ const NAMES: [&str; 31] = [
 const REAL_TIME: (u8, u8) = (34, 64);
 
 impl Signal {
+    /// The terminal is gone; to many programs: read your configuration again.
+    pub const HUP: Signal = Signal(1);
+    /// The terminal's key that asks to end.
+    pub const INT: Signal = Signal(2);
+    /// The terminal's key that asks to end with a core dump; to some servers: end gracefully.
+    pub const QUIT: Signal = Signal(3);
     /// Can't be handled.
     pub const KILL: Signal = Signal(9);
     /// The first of two without a meaning of its own.

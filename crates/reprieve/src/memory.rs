@@ -66,6 +66,16 @@ impl Memory {
     /// # Errors
     /// Nothing can be read.
     pub fn below(roots: &Roots, told: Option<Bytes>) -> Result<Self, Error> {
+        let mut memory = Self::unread_below(roots, told)?;
+        memory.read();
+        Ok(memory)
+    }
+
+    /// The same, but only found: everything is unknown until [`Memory::refresh`]. Kills can be counted all the same.
+    ///
+    /// # Errors
+    /// Nothing can be read.
+    pub fn unread_below(roots: &Roots, told: Option<Bytes>) -> Result<Self, Error> {
         let mut problems = Problems::default();
         let node_reader = NodeMemoryReader::open(roots, &mut problems);
         let controller = match Controlled::find(roots, &mut problems) {
@@ -79,7 +89,7 @@ impl Memory {
             }
             Err(error) => return Err(error.into()),
         };
-        let mut memory = Memory {
+        Ok(Memory {
             controller,
             node_reader,
             told,
@@ -87,9 +97,7 @@ impl Memory {
             levels: Vec::new(),
             node: NodeMemory::default(),
             hidden: HiddenLimit::None,
-        };
-        memory.read();
-        Ok(memory)
+        })
     }
 
     /// Reads again. What can't be read any more is unknown from then on; [`Memory::problems`] says why.

@@ -39,6 +39,9 @@ const PROMTOOL: Tool = Tool {
 const FREE: Program =
     Program { name: "free", package: "procps", purpose: "the tables of `reprieve free` are compared with its own" };
 
+const STRACE: Program =
+    Program { name: "strace", package: "strace", purpose: "it is the debugger that reprieve-init's tests attach" };
+
 /// Runs all steps, and says which one failed.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let started = Instant::now();
@@ -62,6 +65,7 @@ fn steps(fast: bool) -> Vec<Step> {
         step("clippy, warnings denied", clippy),
         step("documentation, warnings denied", document),
         step("tests", test),
+        step("no panic in reprieve-init", inits::check),
     ];
     if !fast {
         for kernel in Kernel::ALL {
@@ -87,6 +91,7 @@ fn prepare(fast: bool) -> Result<()> {
     promtool()?;
     containers::runc()?;
     debian::install(&FREE)?;
+    debian::install(&STRACE)?;
     if fast { Ok(()) } else { vm::prepare(&Kernel::ALL) }
 }
 
@@ -106,6 +111,9 @@ fn document() -> Result<()> {
 fn test() -> Result<()> {
     let mut cargo = workspace::cargo(&["test", "--workspace", "--locked"]);
     cargo.env("PROMTOOL", promtool()?).env("RUNC", containers::runc()?).env("TINI", inits::tini()?);
+    if let Some(strace) = process::find_program(STRACE.name) {
+        cargo.env("STRACE", strace);
+    }
     if env::var_os("CI").is_some() {
         // Elsewhere a kernel test may skip for want of a right or a controller; CI must not pass by skipping.
         cargo.env("REPRIEVE_REQUIRE_KERNEL", "1");

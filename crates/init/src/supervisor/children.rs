@@ -9,6 +9,7 @@ use reprieve_linux::{
 use reprieve_readings::{ProcessName, Signal};
 use rustix::process::Pid;
 
+use super::stopping::Phase;
 use super::{Supervisor, code_of, raw};
 use crate::log::Level;
 
@@ -49,7 +50,10 @@ impl Supervisor {
         // Its name is to be had only until it is let go of.
         let name = if killed || self.tells_of_reaping() { process_name(raw(pid)) } else { None };
         let name = name.unwrap_or_default();
-        if killed && let Some(memory) = &mut self.memory {
+        if killed
+            && !self.has_killed(pid)
+            && let Some(memory) = &mut self.memory
+        {
             memory.child_killed(Suspect { pid: raw(pid), name, resident: None }, now);
             memory.count_kills(now);
         }
@@ -57,7 +61,7 @@ impl Supervisor {
             self.log.say(Level::Warning, format_args!("process {} can't be reaped: {errno}", raw(pid)));
         }
         if self.main == Some(pid) {
-            return self.main_ended(what, now);
+            return self.main_ended(pid, what, now);
         }
         if self.hook.as_ref().is_some_and(|hook| hook.pid == pid) {
             self.hook_ended(what);
@@ -65,6 +69,12 @@ impl Supervisor {
             self.tell_of_reaping(pid, name);
         }
         None
+    }
+
+    /// Whether this process itself sent it SIGKILL: the end of its grace, or of the hook's time.
+    fn has_killed(&self, pid: Pid) -> bool {
+        let hook = self.hook.as_ref().is_some_and(|hook| hook.pid == pid && hook.deadline == Duration::MAX);
+        hook || (self.main == Some(pid) && matches!(self.phase, Phase::Stopping { killed: true, .. }))
     }
 
     fn tells_of_reaping(&self) -> bool {

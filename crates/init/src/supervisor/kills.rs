@@ -9,23 +9,41 @@ use reprieve_readings::Escaped;
 use super::stopping::{AfterStop, Phase};
 use super::{Supervisor, raw};
 use crate::log::{Field, Fields, Level, Line};
+use crate::memory_watch::MemoryWatch;
 use crate::options::OnOomKill;
 
 /// The exit code of a program that SIGKILL ended, which Kubernetes shows for a kill.
-const KILLED: u8 = 137;
+pub(super) const KILLED: u8 = 137;
 
 impl Supervisor {
-    /// Tells of all kills that were counted, as far as their victims are known by now.
-    pub(super) fn tell_kills(&mut self, now: Duration) {
-        while let Some(kill) = self.memory.as_mut().and_then(|memory| memory.next_kill(now)) {
+    /// Tells of all kills that were counted, as far as their victims are known by now, and does what the policy asks for.
+    pub(super) fn deal_with_kills(&mut self, now: Duration) {
+        while let Some(kill) = self.next_kill(now) {
             self.tell_kill(kill);
             self.act_on_kill(kill, now);
         }
     }
 
+    /// Only tells of them: the program has ended.
+    pub(super) fn tell_kills(&mut self, now: Duration) {
+        while let Some(kill) = self.next_kill(now) {
+            self.tell_kill(kill);
+        }
+    }
+
+    fn next_kill(&mut self, now: Duration) -> Option<ContainerKill> {
+        self.memory.as_mut().and_then(|memory| memory.next_kill(now))
+    }
+
+    /// Whether there was a kill since the program was started, told or not.
+    pub(super) fn had_kill(&self) -> bool {
+        self.restarts.had_kill() || self.memory.as_ref().is_some_and(MemoryWatch::owes_a_kill)
+    }
+
     // Apart, so that its buffer is not a part of the loop's own frame.
     #[inline(never)]
     fn tell_kill(&mut self, kill: ContainerKill) {
+        self.restarts.kill_told();
         let limit = self.memory.as_ref().and_then(|memory| memory.limit());
         let mut sentence = Line::new();
         // Writing to a line never fails.
@@ -59,7 +77,6 @@ impl Supervisor {
 
     /// What the policy asks for, where the program itself lives on. If it does not, `main_ended` knows.
     fn act_on_kill(&mut self, kill: ContainerKill, now: Duration) {
-        self.restarts.kill_told();
         let is_main = kill.is_some_and(|(victim, _)| self.main.map(raw) == Some(victim.pid));
         if is_main || self.main.is_none() || self.phase != Phase::Running {
             return;

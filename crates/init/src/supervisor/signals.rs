@@ -35,11 +35,14 @@ impl Supervisor {
     fn pass_on(&mut self, signal: Signal, now: Duration) {
         let Some(main) = self.main else {
             // Between two runs of the program nobody but this process can heed a request to end.
-            if matches!(signal.number(), 1 | 2 | 3 | 15) {
+            if self.asks_to_end(signal) || signal == Signal::HUP {
                 self.phase = Phase::Ended { code: code_of(signal), at: now };
             }
             return;
         };
+        if self.asks_to_end(signal) {
+            self.restarts.asked_to_end();
+        }
         if signal == Signal::CONT {
             // A shell that brings this process to the foreground means the program.
             hand_over_terminal(rustix::stdio::stdin(), rustix::process::getpid(), main);
@@ -51,6 +54,11 @@ impl Supervisor {
             Ok(()) | Err(Errno::SRCH) => {}
             Err(errno) => self.log.say(Level::Warning, format_args!("{signal} can't be passed on: {errno}")),
         }
+    }
+
+    /// SIGHUP is none of these: to most programs that run for long it means to read their configuration again.
+    fn asks_to_end(&self, signal: Signal) -> bool {
+        [Signal::TERM, Signal::INT, Signal::QUIT, self.options.stop_signal].contains(&signal)
     }
 
     /// Stops along with the program, so that the shell which waits for this process sees it. PID 1 has no such shell, and

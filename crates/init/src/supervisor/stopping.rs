@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use reprieve_linux::{ChildChange, send_signal};
+use reprieve_linux::{ChildChange, Recipient, send_signal};
 use reprieve_readings::Signal;
+use rustix::process::Pid;
 
 use super::Supervisor;
+use super::kills::KILLED;
 use crate::log::Level;
 use crate::main_program;
 use crate::options::OnOomKill;
@@ -21,9 +23,10 @@ pub(super) enum Phase {
         killed: bool,
         then: AfterStop,
     },
-    /// It has ended, and is started again at this time.
+    /// It has ended, and is started again at this time. What is left of its process group must be gone by then.
     Waiting {
         until: Duration,
+        left: Option<Pid>,
     },
     /// It is not started again.
     Ended {
@@ -45,7 +48,7 @@ impl Phase {
     pub(super) fn deadline(self) -> Option<Duration> {
         match self {
             Phase::Stopping { deadline, killed: false, .. } => Some(deadline),
-            Phase::Waiting { until } => Some(until),
+            Phase::Waiting { until, .. } => Some(until),
             Phase::Ended { at, .. } => Some(at),
             Phase::Running | Phase::Stopping { .. } => None,
         }
@@ -57,7 +60,8 @@ impl Phase {
 pub(super) struct Restarts {
     started: Duration,
     in_a_row: u32,
-    killed: bool,
+    had_kill: bool,
+    asked_to_end: bool,
 }
 
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -67,17 +71,28 @@ const LONG_RUN: Duration = Duration::from_secs(300);
 
 impl Restarts {
     pub(super) fn new(now: Duration) -> Self {
-        Restarts { started: now, in_a_row: 0, killed: false }
+        Restarts { started: now, in_a_row: 0, had_kill: false, asked_to_end: false }
     }
 
     /// A kill was told since the program was started.
     pub(super) fn kill_told(&mut self) {
-        self.killed = true;
+        self.had_kill = true;
+    }
+
+    /// Whether one was.
+    pub(super) fn had_kill(&self) -> bool {
+        self.had_kill
+    }
+
+    /// Somebody wants the program to end: a restart would undo that.
+    pub(super) fn asked_to_end(&mut self) {
+        self.asked_to_end = true;
     }
 
     fn started(&mut self, now: Duration) {
         self.started = now;
-        self.killed = false;
+        self.had_kill = false;
+        self.asked_to_end = false;
     }
 
     /// The time until the next start.
@@ -115,34 +130,46 @@ impl Supervisor {
                 self.phase = Phase::Stopping { deadline, killed: true, then };
                 None
             }
-            Phase::Waiting { until } if now >= until => self.start_again(now),
+            Phase::Waiting { until, left } if now >= until => {
+                if let Some(left) = left {
+                    let _ = send_signal(Recipient::Group(left), Signal::KILL);
+                }
+                self.start_again(now);
+                None
+            }
             Phase::Ended { code, .. } => Some(code),
             _ => None,
         }
     }
 
     /// The program has ended. Returns the exit code, unless it is to be started again.
-    pub(super) fn main_ended(&mut self, what: ChildChange, now: Duration) -> Option<u8> {
+    pub(super) fn main_ended(&mut self, main: Pid, what: ChildChange, now: Duration) -> Option<u8> {
+        if let Some(memory) = &mut self.memory {
+            memory.count_kills(now);
+        }
         self.tell_kills(now);
         self.main = None;
         let code = self.code_of_end(what);
-        let was_killed = what == ChildChange::Killed(Signal::KILL) && self.restarts.killed;
-        let starts_again = match self.phase {
-            Phase::Running => self.options.on_oom_kill == OnOomKill::Restart && was_killed,
-            Phase::Stopping { then, .. } => then == AfterStop::Restart,
-            Phase::Waiting { .. } | Phase::Ended { .. } => false,
+        let then = match (self.phase, self.options.on_oom_kill) {
+            (Phase::Stopping { then, .. }, _) => then,
+            // It ended by itself before anybody could end it.
+            (_, OnOomKill::Exit) if self.had_kill() => AfterStop::Exit(Some(KILLED)),
+            (_, OnOomKill::Restart) if self.had_kill() => AfterStop::Restart,
+            _ => AfterStop::Exit(None),
         };
-        if !starts_again {
-            let Phase::Stopping { then: AfterStop::Exit(wanted), .. } = self.phase else { return Some(code) };
-            return Some(wanted.unwrap_or(code));
+        match then {
+            AfterStop::Exit(wanted) => return Some(wanted.unwrap_or(code)),
+            AfterStop::Restart if self.restarts.asked_to_end => return Some(code),
+            AfterStop::Restart => {}
         }
         let wait = self.restarts.next_wait(now);
         self.log.say(Level::Warning, format_args!("the program ended with {code}; it is started again in {wait:?}"));
-        self.phase = Phase::Waiting { until: now.saturating_add(wait) };
+        let _ = send_signal(Recipient::Group(main), self.options.stop_signal);
+        self.phase = Phase::Waiting { until: now.saturating_add(wait), left: Some(main) };
         None
     }
 
-    fn start_again(&mut self, now: Duration) -> Option<u8> {
+    fn start_again(&mut self, now: Duration) {
         let variables = self.pressure_socket.as_ref().map(PressureSocket::variables);
         let variables = variables.as_ref().map_or(&[][..], |all| &all[..]);
         match main_program::start(&self.options, &self.log, self.before, variables) {
@@ -153,10 +180,9 @@ impl Supervisor {
             }
             Err(errno) => {
                 self.log.say(Level::Error, format_args!("the program can't be started again: {errno}"));
-                self.phase = Phase::Waiting { until: now.saturating_add(self.restarts.next_wait(now)) };
+                self.phase = Phase::Waiting { until: now.saturating_add(self.restarts.next_wait(now)), left: None };
             }
         }
-        None
     }
 }
 

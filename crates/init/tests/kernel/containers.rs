@@ -29,8 +29,8 @@ fn without_privileges_a_kill_is_told_and_written_down() {
             touch /sys/fs/cgroup/memory/x /sys/fs/cgroup/x 2>/dev/null && echo writable
             cat /proc/1/comm
             : >/dev/shm/log
-            (sleep 0.5; exec tail /dev/zero) || true
-            sleep 2
+            (exec tail /dev/zero) || true
+            i=0; until [ -s /dev/shm/log ] || [ $i -ge 300 ]; do sleep 0.1; i=$((i+1)); done
             cat /dev/shm/log";
         let options = ["--termination-log", "/dev/shm/log"];
         let Some(output) = run(&options, private_cgroups, script) else { return };
@@ -49,7 +49,8 @@ fn without_privileges_the_program_is_warned_and_others_are_taken_first() {
     let script = "trap 'echo warned; rm -f /dev/shm/hog' USR1
         dd if=/dev/zero of=/dev/shm/hog bs=1048576 count=40 2>/dev/null
         i=0; while [ -e /dev/shm/hog ] && [ $i -lt 200 ]; do sleep 0.1; i=$((i+1)); done
-        sleep 1000 & sleep 2.5
+        sleep 1000 &
+        i=0; until [ $(cat /proc/$!/oom_score_adj) = 1000 ] || [ $i -ge 300 ]; do sleep 0.1; i=$((i+1)); done
         echo $(cat /proc/self/oom_score_adj) $(cat /proc/$!/oom_score_adj) $(cat /proc/$$/oom_score_adj)
         kill -9 $!";
     let Some(output) = run(&["--warn", "30%", "--protect-main"], true, script) else { return };
@@ -63,7 +64,7 @@ fn without_privileges_the_program_is_warned_and_others_are_taken_first() {
 #[test]
 fn without_privileges_json_is_told() {
     // The container's stderr is the test's own, so what is said goes to stdout by a shell around the init.
-    let script = "exec 2>&1; /reprieve-init -s --log-format json -- sh -c 'tail /dev/zero & wait $!; sleep 1' || true";
+    let script = "exec 2>&1; /reprieve-init -s --log-format json -- sh -c 'tail /dev/zero & wait $!' || true";
     let Some(output) = run(&[], true, script) else { return };
     let line = output.lines().find(|line| line.contains("oom_kill")).unwrap_or_else(|| panic!("{output}"));
     let kill: Value = serde_json::from_str(line).unwrap();
