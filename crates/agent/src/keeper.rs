@@ -1,9 +1,9 @@
 //! Evictions as the agent sees them: after each scan it judges what the kubelet would do, and the cache keeper decides.
 //!
-//! Between scans, unless it is far from any margin, the keeper looks four times a second, or up to twenty times where it falls fast, at what the kubelet sees of the
-//! node, which takes three small files: where that crosses a margin the next scan comes at once, so that the first bytes
-//! are freed within a second. Acts are carried out by a thread of their own (`keeper_acts`), since one can block for as
-//! long as a disk takes to write.
+//! Between scans, unless it is far from any margin, the keeper looks four times a second, or up to twenty times where it
+//! falls fast, at what the kubelet sees of the node, which takes three small files: where that crosses a margin the next
+//! scan comes at once, so that the first bytes are freed within a second. Acts are carried out by a thread of their own
+//! (`keeper_acts`), since one can block for as long as a disk takes to write.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

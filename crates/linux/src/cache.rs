@@ -225,8 +225,8 @@ impl CacheActor {
 
     /// Asks for a little at a time, until the working set is smaller by what was wanted: a kernel with two lists first
     /// frees what is inactive, and as soon as less is inactive than it likes to have, moves more there than it frees. Then
-    /// comes a pause after each step, if there is time, in which what is in use is used again and so kept. Effects are summed step by step,
-    /// since whoever uses the cgroup adds to it meanwhile.
+    /// comes a pause after each step, if there is time, in which what is in use is used again and so kept. Effects are
+    /// summed step by step, since whoever uses the cgroup adds to it meanwhile.
     fn in_steps(
         &mut self,
         target: &CacheTarget,
