@@ -13,12 +13,19 @@ const SPARED: &str = "echo -1000 >/proc/$$/oom_score_adj";
 /// A child that is killed, of a shell that is spared.
 const VICTIM: &str = "sh -c 'echo 1000 >/proc/$$/oom_score_adj; exec tail /dev/zero'";
 
+/// A child that does this first, and then grows slowly enough to be known when it is killed: a faster one has no name where
+/// the kernel gives no notice (v1). Another process sets its pace, since one that it starts itself could be taken for it.
+fn slow_victim(first: &str) -> String {
+    format!(
+        "mkfifo $1/pace; (while echo; do sleep 0.05; done) >$1/pace & sh -c '{first}; echo 1000 >/proc/$$/oom_score_adj
+        part=$(printf %500000s x); while read -r _; do all=$all$part; done' <$1/pace"
+    )
+}
+
 /// A child of the program is killed and the program lives on: nobody else would know.
 #[test]
 fn a_worker_s_kill_is_told() {
-    // It grows slowly enough to be known. A faster one has no name where the kernel gives no notice (v1).
-    let worker = "sh -c 'echo 1000 >/proc/$$/oom_score_adj; while :; do x=$x$(printf %500000s x); sleep 0.05; done'";
-    let script = format!("{SPARED}; {worker}; echo $? >$1/status; exit 5");
+    let script = format!("{SPARED}; {}; echo $? >$1/status; exit 5", slow_victim(":"));
     let Some(mut container) = start(&[], &script) else { return };
     let kill = container.wait_for_event("oom_kill");
     assert_eq!(kill["name"], "sh", "{kill}");
@@ -32,9 +39,7 @@ fn a_worker_s_kill_is_told() {
 /// A process chooses its own name.
 #[test]
 fn a_hostile_name_breaks_no_line() {
-    let worker = r#"sh -c 'printf "a\"\n{\\" >/proc/$$/comm; echo 1000 >/proc/$$/oom_score_adj
-        while :; do x=$x$(printf %500000s x); sleep 0.05; done'"#;
-    let script = format!("{SPARED}; {worker}; exit 5");
+    let script = format!("{SPARED}; {}; exit 5", slow_victim(r#"printf "a\"\n{\\" >/proc/$$/comm"#));
     let Some(mut container) = start(&["--termination-log", "$1/log"], &script) else { return };
     container.ends_with(5);
     assert_eq!(container.events("oom_kill")[0]["name"], r#"a"\n{\\"#, "{}", container.read("said"));
