@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reprieve_linux::{Recipient, SignalMask, exec, fork, send_signal};
 use reprieve_readings::{Bytes, Signal};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -15,6 +16,10 @@ use crate::options::Options;
 #[derive(Debug)]
 pub(crate) struct Hook {
     pub(crate) pid: Pid,
+    /// The run of the program that it is about.
+    pub(crate) main: Pid,
+    /// Whether the program is to be ended after it.
+    pub(crate) then_stop: bool,
     pub(crate) deadline: Duration,
 }
 
@@ -28,7 +33,7 @@ pub(crate) struct Facts {
     pub(crate) main: Pid,
 }
 
-/// Starts the hook, in a process group of its own.
+/// Starts the hook, in a process group of its own, and without the program's input.
 pub(crate) fn start(
     options: &Options,
     log: &Log,
@@ -39,6 +44,9 @@ pub(crate) fn start(
     let Some(command) = &options.hook else { return Ok(None) };
     let pid = fork(|| {
         let _ = rustix::process::setpgid(None, None);
+        if let Ok(nothing) = rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            let _ = rustix::stdio::dup2_stdin(nothing);
+        }
         let is_word = !command.as_bytes().iter().any(|byte| b" \t\n;&|<>()$`\\\"'*?[#~=%".contains(byte));
         let shell = [b"/bin/sh".as_slice(), b"-c", command.as_bytes()];
         let arguments: &[&[u8]] = if is_word { &[command.as_bytes()] } else { &shell };
@@ -51,7 +59,8 @@ pub(crate) fn start(
         if error.is_not_found() { 127 } else { 126 }
     })?;
     let _ = rustix::process::setpgid(Some(pid), Some(pid));
-    Ok(Some(Hook { pid, deadline: now.saturating_add(options.hook_timeout) }))
+    let deadline = now.saturating_add(options.hook_timeout);
+    Ok(Some(Hook { pid, main: facts.main, then_stop: false, deadline }))
 }
 
 impl Hook {

@@ -7,12 +7,13 @@
 use std::cell::Cell;
 use std::fmt::{self, Write};
 use std::io::IoSlice;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use reprieve_readings::Escaped;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
+use rustix::net::{SendFlags, send};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,7 +40,20 @@ pub(crate) struct Log {
     pub(crate) format: LogFormat,
     pub(crate) most: Level,
     dropped: Cell<u32>,
-    is_pipe: bool,
+    stderr: Stderr,
+}
+
+/// How to write to stderr without waiting for a reader. The program has the same file: to make it non-blocking would
+/// change it for the program too.
+#[derive(Debug)]
+enum Stderr {
+    /// Linux 6.4 and later can be asked not to wait; where the kernel refuses that, it may.
+    Pipe,
+    Socket,
+    /// Opened once more, so that this one only is non-blocking.
+    Terminal(OwnedFd),
+    /// A file takes whatever is written. So does a terminal that can't be opened again, unless it is nearly full.
+    Other,
 }
 
 /// A part of a line, beside its sentence.
@@ -85,9 +99,7 @@ pub(crate) struct Line {
 
 impl Log {
     pub(crate) fn new(format: LogFormat, most: Level) -> Self {
-        let stderr = rustix::fs::fstat(rustix::stdio::stderr());
-        let is_pipe = stderr.is_ok_and(|stderr| FileType::from_raw_mode(stderr.st_mode) == FileType::Fifo);
-        Log { format, most, dropped: Cell::new(0), is_pipe }
+        Log { format, most, dropped: Cell::new(0), stderr: Stderr::find() }
     }
 
     /// Says a sentence.
@@ -135,24 +147,44 @@ impl Log {
         let stderr = rustix::stdio::stderr();
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let ready = poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&now));
-        // A closed pipe counts as taken: nobody will ever read what was dropped.
         ready.is_ok_and(|ready| ready > 0)
-            && !matches!(write_at_once(stderr, self.is_pipe, line.bytes()), Err(Errno::AGAIN))
+            && match self.stderr.write_at_once(stderr, line.bytes()) {
+                Ok(written) => written == line.bytes().len(),
+                // A closed pipe counts as taken: nobody will ever read what was dropped.
+                Err(errno) => errno != Errno::AGAIN,
+            }
     }
 }
 
-/// The program may share the pipe, and fill it after it was ready: the call itself must not wait (Linux 6.4; where the
-/// kernel refuses that, it does).
-fn write_at_once(file: impl AsFd, is_pipe: bool, bytes: &[u8]) -> Result<usize, Errno> {
-    /// Where the file stands, as a pipe has no other place.
-    const HERE: u64 = u64::MAX;
-    if is_pipe {
-        let written = pwritev2(&file, &[IoSlice::new(bytes)], HERE, ReadWriteFlags::NOWAIT);
-        if matches!(written, Ok(_) | Err(Errno::AGAIN | Errno::PIPE)) {
-            return written;
+impl Stderr {
+    fn find() -> Self {
+        let stderr = rustix::stdio::stderr();
+        let kind = rustix::fs::fstat(stderr).map(|stderr| FileType::from_raw_mode(stderr.st_mode));
+        match kind {
+            Ok(FileType::Fifo) => Stderr::Pipe,
+            Ok(FileType::Socket) => Stderr::Socket,
+            Ok(FileType::CharacterDevice) if rustix::termios::isatty(stderr) => {
+                let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+                rustix::fs::open(c"/proc/self/fd/2", flags, Mode::empty()).map_or(Stderr::Other, Stderr::Terminal)
+            }
+            _ => Stderr::Other,
         }
     }
-    rustix::io::write(file, bytes)
+
+    /// The program may fill the file after it was ready: the call itself must not wait.
+    fn write_at_once(&self, file: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
+        /// Where the file stands, as a pipe has no other place.
+        const HERE: u64 = u64::MAX;
+        match self {
+            Stderr::Pipe => match pwritev2(&file, &[IoSlice::new(bytes)], HERE, ReadWriteFlags::NOWAIT) {
+                written @ (Ok(_) | Err(Errno::AGAIN | Errno::PIPE)) => written,
+                Err(_) => rustix::io::write(file, bytes),
+            },
+            Stderr::Socket => send(file, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL),
+            Stderr::Terminal(own) => rustix::io::write(own, bytes),
+            Stderr::Other => rustix::io::write(file, bytes),
+        }
+    }
 }
 
 /// The sentence comes last: it is what is cut off where a line is too long.
@@ -288,6 +320,6 @@ mod tests {
             eprintln!("SKIPPED a full pipe: before Linux 6.4 a write to a pipe can't be kept from waiting");
             return;
         }
-        assert_eq!(write_at_once(&writer, true, &line), Err(Errno::AGAIN));
+        assert_eq!(Stderr::Pipe.write_at_once(&writer, &line), Err(Errno::AGAIN));
     }
 }

@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStringExt;
 use reprieve::Memory;
 use reprieve_judgement::{Choice, SettingChange, Sizing, judge_sizing};
 use reprieve_linux::{
-    SignalMask, exec, fork, hand_over_terminal, is_copy_of_its_parent, process_signals, read_program, set_oom_score_adj,
+    SignalMask, exec, fork, hand_over_terminal, is_copy_of_its_parent, process_signals, read_program, reads_signal,
+    set_oom_score_adj,
 };
 use reprieve_readings::{DefaultAction, Escaped, Signal};
 use rustix::io::Errno;
@@ -106,8 +107,7 @@ pub(crate) enum Reaction {
     Harmed,
 }
 
-/// Asks the kernel what a program would do about a signal. A thread that blocks it counts as waiting for it only if no
-/// other thread would take it.
+/// Asks the kernel what a program would do about a signal.
 pub(crate) fn reaction_to(pid: u32, signal: Signal) -> Reaction {
     // It blocks all signals like this process, and no longer does when it is the program.
     if is_copy_of_its_parent(pid) {
@@ -118,7 +118,7 @@ pub(crate) fn reaction_to(pid: u32, signal: Signal) -> Reaction {
         Reaction::Handled
     } else if sets.ignores(signal) {
         Reaction::Ignored
-    } else if sets.blocks(signal) && reprieve_linux::all_threads_block(pid, signal) {
+    } else if sets.blocks(signal) && reads_signal(pid, signal) {
         Reaction::Handled
     } else if signal.default_action() == DefaultAction::Nothing {
         Reaction::Ignored

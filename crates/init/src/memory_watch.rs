@@ -99,8 +99,8 @@ impl MemoryWatch {
         self.events.as_ref().map(AsFd::as_fd)
     }
 
-    /// Looks at the memory, if it is time to; returns what is due on the ladder.
-    pub(crate) fn look(&mut self, now: Duration) -> Vec<LadderEvent> {
+    /// Looks at the memory, if it is time to; returns what is due on the ladder, which is for a program that runs.
+    pub(crate) fn look(&mut self, now: Duration, has_program: bool) -> Vec<LadderEvent> {
         if self.next_look.is_none_or(|next| now < next) {
             return Vec::new();
         }
@@ -111,7 +111,9 @@ impl MemoryWatch {
         let mut next = VICTIM_PERIOD;
         if self.has_ladder || self.counts() {
             self.last = self.read(now);
-            events.extend(self.ladder.feed(&self.last));
+            if has_program {
+                events.extend(self.ladder.feed(&self.last));
+            }
             next = self.ladder.next_look();
             if !self.has_ladder {
                 next = next.saturating_mul(4).clamp(WITHOUT_LADDER.0, WITHOUT_LADDER.1);
@@ -195,6 +197,16 @@ impl MemoryWatch {
         let least = Bytes::new(self.memory.limit().unwrap_or_default().get() / SMALL);
         let (dying, gone) = (self.table.dying(), self.table.gone(least));
         self.finder.next_kill(now, &dying, &gone)
+    }
+
+    /// The rungs of the ladder whose episodes last.
+    pub(crate) fn reached(&self) -> impl Iterator<Item = usize> {
+        self.ladder.reached()
+    }
+
+    /// Another run of the program begins: it is warned like the first.
+    pub(crate) fn begin_anew(&mut self) {
+        self.ladder.begin_anew();
     }
 
     /// Whether a kill was counted that is not told yet.

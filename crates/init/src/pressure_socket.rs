@@ -4,8 +4,10 @@
 //! give back what it can spare. What clients write, which for the kernel's own files would be a threshold, is let go of: here
 //! the ladder decides.
 
+use std::fs::{Permissions, set_permissions};
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -28,6 +30,10 @@ pub(crate) struct PressureSocket {
     pub(crate) listener: UnixListener,
     clients: Slots<UnixStream>,
 }
+
+/// There are as many clients as can be told.
+#[derive(Debug)]
+pub(crate) struct TooManyClients;
 
 impl PressureSocket {
     /// Makes the socket if a rung needs it, and nobody else serves the protocol already.
@@ -67,11 +73,13 @@ impl PressureSocket {
         [(WATCH, self.path.as_os_str().as_bytes()), (WRITE, WRITTEN)]
     }
 
-    /// Takes a client; returns its number, for `epoll`.
-    pub(crate) fn accept(&mut self) -> Option<(usize, &UnixStream)> {
-        let (client, _) = self.listener.accept().ok()?;
-        client.set_nonblocking(true).ok()?;
-        self.clients.keep(client, None)
+    /// Takes a client; returns its number, for `epoll`. `Err` where there are too many: it is turned away.
+    pub(crate) fn accept(&mut self) -> Result<Option<(usize, &UnixStream)>, TooManyClients> {
+        let Ok((client, _)) = self.listener.accept() else { return Ok(None) };
+        if client.set_nonblocking(true).is_err() {
+            return Ok(None);
+        }
+        self.clients.keep(client, None).map(Some).ok_or(TooManyClients)
     }
 
     /// Lets go of what a client wrote, or of the client.
@@ -114,7 +122,11 @@ fn bind_in(directory: &Path) -> std::io::Result<(PathBuf, UnixListener)> {
     for number in 0..NAMES {
         let path = directory.join(format!("reprieve-init-{}-{number}.socket", std::process::id()));
         match UnixListener::bind(&path) {
-            Ok(listener) => return Ok((path, listener)),
+            Ok(listener) => {
+                // The program may become another user before it connects.
+                let _ = set_permissions(&path, Permissions::from_mode(0o666));
+                return Ok((path, listener));
+            }
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => failed = error,
             Err(error) => return Err(error),
         }

@@ -16,8 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 const READY: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\nConnection: close\r\n\r\nready\n";
-const NOT_READY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 16\r\n\
-    Connection: close\r\n\r\nshort of memory\n";
+const NOT_READY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\
+    Connection: close\r\n\r\nnot ready\n";
 
 /// The two ways of telling.
 #[derive(Debug)]
@@ -49,6 +49,11 @@ impl Readiness {
         Ok(readiness)
     }
 
+    /// What is said now.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready
+    }
+
     /// Says from now on that the container is ready, or not.
     pub(crate) fn set(&mut self, ready: bool) -> std::io::Result<()> {
         self.ready = ready;
@@ -62,11 +67,11 @@ impl Readiness {
         }
     }
 
-    /// Takes a connection; returns its number, for `epoll`.
+    /// Takes a connection; returns its number, for `epoll`. Those that say nothing give way to it.
     pub(crate) fn accept(&mut self, now: Duration) -> Option<(usize, &TcpStream)> {
         let (connection, _) = self.listener.as_ref()?.accept().ok()?;
         connection.set_nonblocking(true).ok()?;
-        self.connections.keep(connection, Some(now.saturating_add(PATIENCE)))
+        self.connections.keep_instead(connection, now.saturating_add(PATIENCE))
     }
 
     /// Reads from a connection, and answers once the first line has come; anything may stand in it.

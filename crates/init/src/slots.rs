@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// At most so many at once; another one has to wait in the kernel's queue, or is turned away.
+/// At most so many at once; another one takes the place of the oldest, or is turned away.
 pub(crate) const SLOTS: usize = 16;
 
 /// A connection, and until when it may last.
@@ -28,6 +28,17 @@ impl<T: AsFd> Slots<T> {
     pub(crate) fn keep(&mut self, connection: T, until: Option<Duration>) -> Option<(usize, &T)> {
         let (number, place) = self.slots.iter_mut().enumerate().find(|(_, slot)| slot.is_none())?;
         Some((number, &place.insert(Slot { connection, until }).connection))
+    }
+
+    /// Keeps a connection, if need be in the place of the one whose time is over first, which is closed.
+    pub(crate) fn keep_instead(&mut self, connection: T, until: Duration) -> Option<(usize, &T)> {
+        if self.slots.iter().all(Option::is_some) {
+            let times =
+                self.slots.iter().enumerate().map(|(number, slot)| (slot.as_ref().and_then(|slot| slot.until), number));
+            let (_, first) = times.min()?;
+            self.close(first);
+        }
+        self.keep(connection, Some(until))
     }
 
     pub(crate) fn get(&self, number: usize) -> Option<&T> {

@@ -24,8 +24,9 @@ use crate::log::{Level, Log, LogFormat};
 use crate::main_program;
 use crate::memory_watch::MemoryWatch;
 use crate::options::Options;
-use crate::pressure_socket::PressureSocket;
+use crate::pressure_socket::{PressureSocket, TooManyClients};
 use crate::readiness::Readiness;
+use crate::slots::SLOTS;
 use crate::termination_log::TerminationLog;
 use stopping::{Phase, Restarts};
 use waiting::{Source, Waiting};
@@ -45,6 +46,8 @@ pub(crate) struct Supervisor {
     /// `None` between the end of the program and its next start.
     main: Option<Pid>,
     phase: Phase,
+    /// Whether the program is stopped, as far as is known.
+    is_stopped: bool,
     restarts: Restarts,
     memory: Option<MemoryWatch>,
     termination_log: Option<TerminationLog>,
@@ -95,6 +98,7 @@ impl Supervisor {
             waiting,
             main: Some(main),
             phase: Phase::Running,
+            is_stopped: false,
             restarts: Restarts::new(now),
             memory,
             readiness,
@@ -147,6 +151,7 @@ impl Supervisor {
                     memory.count_kills(now);
                 }
                 self.tell_kills(now.saturating_add(Duration::from_secs(1)));
+                self.end_hook();
                 return code;
             }
             let time = self.next_deadline().map(|deadline| deadline.saturating_sub(time_since_boot()));
@@ -163,7 +168,7 @@ impl Supervisor {
             return Some(code);
         }
         self.deal_with_kills(now);
-        let due = self.memory.as_mut().map(|memory| memory.look(now)).unwrap_or_default();
+        let due = self.memory.as_mut().map(|memory| memory.look(now, self.main.is_some())).unwrap_or_default();
         for event in due {
             self.climb(event, now);
         }
@@ -173,7 +178,9 @@ impl Supervisor {
         self.readiness.close_overdue(now);
         self.be_small(now);
         self.end_overdue_hook(now);
-        self.go_on_stopping(now)
+        let code = self.go_on_stopping(now);
+        self.tell_readiness();
+        code
     }
 
     fn attend(&mut self, source: Source) {
@@ -192,9 +199,16 @@ impl Supervisor {
             }
             Source::Probe(number) => self.readiness.serve(number),
             Source::PressureClients => {
-                let client = self.pressure_socket.as_mut().and_then(PressureSocket::accept);
-                if let Some((number, client)) = client {
-                    let _ = self.waiting.add(client, Source::PressureClient(number));
+                let Some(socket) = &mut self.pressure_socket else { return };
+                match socket.accept() {
+                    Ok(Some((number, client))) => {
+                        let _ = self.waiting.add(client, Source::PressureClient(number));
+                    }
+                    Ok(None) => {}
+                    Err(TooManyClients) => {
+                        let sentence = "a client of MEMORY_PRESSURE_WATCH was turned away: there are";
+                        self.log.say(Level::Warning, format_args!("{sentence} {SLOTS} already"));
+                    }
                 }
             }
             Source::PressureClient(number) => {

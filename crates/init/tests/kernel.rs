@@ -9,6 +9,8 @@ mod containers;
 mod kills;
 #[path = "kernel/ladder.rs"]
 mod ladder;
+#[path = "kernel/restarts.rs"]
+mod restarts;
 #[path = "kernel/sizing.rs"]
 mod sizing;
 

@@ -114,6 +114,20 @@ impl Ladder {
         self.rungs.iter_mut().enumerate().filter_map(move |(number, rung)| rung.feed(number, &seen))
     }
 
+    /// The rungs whose episodes last, counted from 0 in the order given.
+    pub fn reached(&self) -> impl Iterator<Item = usize> {
+        let rungs = self.rungs.iter().enumerate();
+        rungs.filter(|(_, rung)| rung.state != State::Armed).map(|(number, _)| number)
+    }
+
+    /// Arms all rungs, and forgets how fast memory fell: another program has it from now on.
+    pub fn begin_anew(&mut self) {
+        for rung in &mut self.rungs {
+            rung.state = State::Armed;
+        }
+        self.trend = Trend::default();
+    }
+
     /// The time until nothing is available, if it goes on as in the last half second. `None` while it does not fall, and
     /// while half of the limit or more is left.
     pub fn time_left(&self) -> Option<Duration> {
@@ -140,7 +154,7 @@ impl Ladder {
 impl Rung {
     fn feed(&mut self, rung: usize, seen: &Seen) -> Option<LadderEvent> {
         let crossed = self.thresholds.iter().copied().find(|threshold| seen.is_beyond(*threshold, 1.0));
-        let is_well = !self.thresholds.iter().any(|threshold| seen.is_beyond(*threshold, threshold.margin()));
+        let is_well = self.thresholds.iter().all(|threshold| seen.has_left_behind(*threshold));
         match (&mut self.state, crossed) {
             (state @ State::Armed, Some(threshold)) => {
                 *state = State::Reached { well_since: None };
@@ -173,6 +187,12 @@ impl Threshold {
 }
 
 impl Seen {
+    /// Unknown memory is not well. Unknown pressure is that of a kernel that has none to tell.
+    fn has_left_behind(&self, threshold: Threshold) -> bool {
+        let is_known = self.moment.available.is_some() || matches!(threshold, Threshold::Pressure(_));
+        is_known && !self.is_beyond(threshold, threshold.margin())
+    }
+
     fn is_beyond(&self, threshold: Threshold, factor: f64) -> bool {
         let available = self.moment.available.map(|available| available.get() as f64);
         match threshold {

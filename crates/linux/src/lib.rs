@@ -48,7 +48,7 @@ pub use node::{
     time_since_boot,
 };
 pub use process_files::{
-    all_threads_block, is_copy_of_its_parent, is_dying, oom_score_adj, process_name, process_resident, process_signals,
+    is_copy_of_its_parent, is_dying, oom_score_adj, process_name, process_resident, process_signals, reads_signal,
     set_oom_score_adj,
 };
 pub use processes::{
@@ -59,7 +59,8 @@ pub use residency::{lock_touched_memory, shrink_program};
 pub use roots::Roots;
 pub use signals::{
     ReceivedSignal, Recipient, SignalMask, SignalQueue, become_subreaper, send_signal, signal_on_parent_death,
+    stop_own_group,
 };
-pub use terminal::hand_over_terminal;
+pub use terminal::{hand_over_terminal, is_own_terminal, take_back_terminal};
 pub use trace::{KillTrace, TraceDrain, TraceError};
 pub use tree::{Cgroup, CgroupId, CgroupTree, ScanSummary};

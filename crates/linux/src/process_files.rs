@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::io::Write;
 
-use reprieve_readings::{Bytes, ProcessName, ProcessStat, Signal, SignalSets, parse_resident};
+use reprieve_readings::{Bytes, ProcessName, ProcessStat, Signal, SignalSets, is_signalfd_for, parse_resident};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -33,11 +33,27 @@ pub fn process_signals(pid: u32) -> Option<SignalSets> {
     SignalSets::parse(read(pid, "status", &mut buffer).ok()?).ok()
 }
 
-/// Whether no thread of a process would be interrupted by a signal: it waits until one asks for it.
-pub fn all_threads_block(pid: u32, signal: Signal) -> bool {
+/// Whether a signal that is sent to a process is read from a signalfd: it has one, and no thread would be interrupted.
+///
+/// That all threads block it is not enough: many libraries block all signals for the moment in which they start a program.
+/// A thread in `sigwait` can't be known: for that time the kernel unblocks what it waits for (`do_sigtimedwait`,
+/// kernel/signal.c), which looks like what would end the program.
+pub fn reads_signal(pid: u32, signal: Signal) -> bool {
+    all_threads_block(pid, signal) && has_signalfd_for(pid, signal)
+}
+
+fn has_signalfd_for(pid: u32, signal: Signal) -> bool {
+    /// They are opened early, and the kernel lists the lowest numbers first.
+    const DESCRIPTORS: usize = 1024;
+    let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return false };
+    let mut infos = descriptors.take(DESCRIPTORS).filter_map(|descriptor| file::read(&descriptor.ok()?.path()).ok());
+    infos.any(|info| is_signalfd_for(&info, signal))
+}
+
+fn all_threads_block(pid: u32, signal: Signal) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
     threads.filter_map(Result::ok).all(|thread| {
-        let status = std::fs::read(thread.path().join("status"));
+        let status = file::read(&thread.path().join("status"));
         // A thread that has ended meanwhile takes no signal.
         status.map_or(true, |status| SignalSets::parse(&status).is_ok_and(|sets| sets.blocks(signal)))
     })

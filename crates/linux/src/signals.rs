@@ -38,6 +38,13 @@ impl SignalMask {
         SignalMask(set)
     }
 
+    /// The same signals without this one.
+    fn without(mut self, signal: Signal) -> SignalMask {
+        // SAFETY: the set is initialised and valid for the call, which fails only for a number that is no signal's.
+        unsafe { libc::sigdelset(&raw mut self.0, signal.number()) };
+        self
+    }
+
     /// Blocks these signals and no others, and returns which were blocked before. SIGKILL and SIGSTOP never are.
     pub fn set(&self) -> Result<SignalMask, Errno> {
         let mut before = MaybeUninit::uninit();
@@ -66,8 +73,13 @@ pub struct ReceivedSignal {
 
 impl SignalQueue {
     /// Blocks all signals of this process, which must have one thread only, and opens the queue of them. Also returns
-    /// which were blocked before.
+    /// which were blocked before. SIGCHLD gets its default: ignored, the kernel would reap children by itself, and tell
+    /// nobody.
     pub fn open() -> Result<(SignalQueue, SignalMask), Errno> {
+        // SAFETY: the default action is no handler, so nothing of this program is called.
+        if unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) } == libc::SIG_ERR {
+            return Err(last_errno());
+        }
         let all = SignalMask::all();
         let before = all.set()?;
         // SAFETY: the set is valid for the call; −1 asks for a new descriptor.
@@ -118,6 +130,17 @@ pub fn send_signal(recipient: Recipient, signal: Signal) -> Result<(), Errno> {
     };
     // SAFETY: kill(2) takes two numbers and touches no memory.
     if unsafe { libc::kill(pid, signal.number()) } == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Has a signal that stops processes (SIGTSTP, SIGTTIN, SIGTTOU) do so to the group of this process, as a terminal's key
+/// would: this process stops too, although it blocks all signals, and the call returns when it goes on. Where no shell
+/// would have it go on, the kernel lets nothing happen (an orphaned process group, `kernel/signal.c`; nor to PID 1).
+pub fn stop_own_group(signal: Signal) -> Result<(), Errno> {
+    let before = SignalMask::all().without(signal).set()?;
+    // SAFETY: kill(2) takes two numbers and touches no memory; 0 is the caller's group.
+    let sent = if unsafe { libc::kill(0, signal.number()) } == 0 { Ok(()) } else { Err(last_errno()) };
+    before.set()?;
+    sent
 }
 
 /// Has the kernel send this process a signal when its parent ends.

@@ -17,3 +17,18 @@ pub fn hand_over_terminal(terminal: impl AsFd, from: Pid, to: Pid) -> bool {
     // −1 is a failure: no terminal, or not this session's.
     owner >= 0 && owner == foreground && rustix::termios::tcsetpgrp(terminal, to).is_ok()
 }
+
+/// Makes the group of this process the terminal's foreground group, if it is the one that `from` leads, or led.
+pub fn take_back_terminal(terminal: impl AsFd, from: Pid) -> bool {
+    let terminal = terminal.as_fd().as_raw_fd();
+    // SAFETY: these take a descriptor, which is open, and numbers, and return numbers.
+    unsafe {
+        libc::tcgetpgrp(terminal) == from.as_raw_nonzero().get() && libc::tcsetpgrp(terminal, libc::getpgrp()) == 0
+    }
+}
+
+/// Whether a descriptor is the terminal that controls this process's session.
+pub fn is_own_terminal(descriptor: impl AsFd) -> bool {
+    // SAFETY: tcgetpgrp(3) takes a descriptor, which is open, and returns a number; −1 for any other terminal or file.
+    unsafe { libc::tcgetpgrp(descriptor.as_fd().as_raw_fd()) >= 0 }
+}

@@ -64,5 +64,5 @@ pub use program::{
     configuration_paths, parse_elf, parse_wrapper, postgres_shared_buffers,
 };
 pub use quantity::parse_quantity;
-pub use signal::{DefaultAction, Signal, SignalSets};
+pub use signal::{DefaultAction, Signal, SignalSets, is_signalfd_for};
 pub use trace::{ForkKind, LostEvents, MarkVictim, TraceDecoder, TraceEvent, TraceEventKind, TracePage, Tracepoint};

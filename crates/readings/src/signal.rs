@@ -145,10 +145,7 @@ impl SignalSets {
                 b"SigCgt:" => &mut sets.caught,
                 _ => continue,
             };
-            let digits = std::str::from_utf8(value.trim_ascii()).ok();
-            let mask =
-                digits.filter(|digits| !digits.starts_with('+')).and_then(|hex| u64::from_str_radix(hex, 16).ok());
-            *set = mask.ok_or_else(|| ParseError::new("a set of signals in hexadecimal digits", line))?;
+            *set = parse_set(value).ok_or_else(|| ParseError::new("a set of signals in hexadecimal digits", line))?;
             found += 1;
         }
         if found == 4 { Ok(sets) } else { Err(ParseError::new("lines ShdPnd, SigBlk, SigIgn and SigCgt", status)) }
@@ -159,7 +156,7 @@ impl SignalSets {
         has(self.caught, signal)
     }
 
-    /// Whether the thread lets it wait, as one does that asks for signals with `sigwait` or `signalfd`.
+    /// Whether the thread lets it wait, as one does that reads signals from a signalfd, and any for a moment.
     pub fn blocks(&self, signal: Signal) -> bool {
         has(self.blocked, signal)
     }
@@ -173,6 +170,18 @@ impl SignalSets {
     pub fn is_pending(&self, signal: Signal) -> bool {
         has(self.pending, signal)
     }
+}
+
+/// Whether a descriptor is a signalfd that a signal can be read from, by its `/proc/PID/fdinfo` (`sigmask`,
+/// `fs/signalfd.c`).
+pub fn is_signalfd_for(fdinfo: &[u8], signal: Signal) -> bool {
+    let masks = fdinfo.split(|&byte| byte == b'\n').filter_map(|line| line.strip_prefix(b"sigmask:"));
+    masks.filter_map(parse_set).any(|set| has(set, signal))
+}
+
+fn parse_set(digits: &[u8]) -> Option<u64> {
+    let digits = std::str::from_utf8(digits.trim_ascii()).ok()?;
+    Some(digits).filter(|digits| !digits.starts_with('+')).and_then(|hex| u64::from_str_radix(hex, 16).ok())
 }
 
 fn has(set: u64, signal: Signal) -> bool {
@@ -228,6 +237,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_signalfd_is_known() {
+        let fdinfo = b"pos:\t0\nflags:\t02004002\nmnt_id:\t15\nino:\t1057\nsigmask:\t0000000000000200\n";
+        assert!(is_signalfd_for(fdinfo, Signal::USR1) && !is_signalfd_for(fdinfo, Signal::TERM));
+        assert!(!is_signalfd_for(b"pos:\t0\nsigmask:\t+200\neventfd-count: 200\n", Signal::USR1));
+    }
+
     proptest! {
         #[test]
         fn a_shown_signal_is_read_back(number in 1..=64i32) {
@@ -239,7 +255,7 @@ mod tests {
 
         #[test]
         fn never_panics(text: Vec<u8>) {
-            let _ = (Signal::parse(&text), SignalSets::parse(&text));
+            let _ = (Signal::parse(&text), SignalSets::parse(&text), is_signalfd_for(&text, Signal::USR1));
         }
     }
 }

@@ -41,7 +41,7 @@ const KEPT: &[(&str, &str)] = &[
     ("std::env::", "the lock of the environment, which one thread takes"),
     ("std::sys::env::", "the lock of the environment, which one thread takes"),
     ("std::sys::fs::", "a directory that is open can be closed"),
-    ("std::io::default_read_to_end", "a read gives no more than was asked for"),
+    ("std::fs::DirEntry", "the same, by its last entry"),
     ("std/src/io/mod.rs", "a write takes no more than it was given"),
     ("net/connection/socket/mod.rs", "the address of who has connected is as long as its family has it"),
     ("rustix-1.1.6/src/buffer.rs", "a call fills no more than it was given"),

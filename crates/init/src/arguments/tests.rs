@@ -1,7 +1,7 @@
 //! Tests of the command line.
 
 use super::*;
-use crate::options::OnOomKill;
+use crate::options::{OnOomKill, VictimChoice};
 
 fn options(arguments: &[&str]) -> Result<Options, String> {
     with_environment(arguments, &[])
@@ -62,6 +62,11 @@ fn the_environment_is_read_and_the_command_line_overrules_it() {
     assert!(read.kill_group && !read.subreaper);
     assert_eq!((read.rungs.len(), read.verbosity), (2, 3));
     assert_eq!(read.on_oom_kill, OnOomKill::Restart);
+    // What can be repeated is replaced, and not added to.
+    let read = with_environment(&["-v", "--warn", "5%", "x"], &environment).unwrap();
+    assert_eq!((read.rungs.len(), read.verbosity), (1, 2));
+    let read = with_environment(&["--sacrifice-main", "x"], &[("REPRIEVE_INIT_PROTECT_MAIN", "1")]).unwrap();
+    assert_eq!(read.victim, Some(VictimChoice::SacrificeMain));
     let error = with_environment(&["x"], &[("REPRIEVE_INIT_GRACE", "1\n")]).unwrap_err();
     assert_eq!(error, "REPRIEVE_INIT_GRACE=1\\n: give a time up to a day, such as 10s, 500ms or 2m");
 }

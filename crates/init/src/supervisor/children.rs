@@ -64,7 +64,7 @@ impl Supervisor {
             return self.main_ended(pid, what, now);
         }
         if self.hook.as_ref().is_some_and(|hook| hook.pid == pid) {
-            self.hook_ended(what);
+            self.hook_ended(what, now);
         } else {
             self.tell_of_reaping(pid, name);
         }
@@ -93,7 +93,8 @@ impl Supervisor {
         let Some(main) = self.main else { return };
         while let Ok(Some(event)) = stop_or_continuation(main) {
             match event.what {
-                ChildChange::Stopped(signal) => self.stop_along(signal),
+                ChildChange::Stopped(signal) => self.program_stopped(signal),
+                ChildChange::Continued => self.is_stopped = false,
                 ChildChange::Traced(signal) => {
                     let _ = stop_tracing(main, signal);
                 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reprieve_linux::{Recipient, hand_over_terminal, send_signal};
+use reprieve_linux::{Recipient, hand_over_terminal, is_own_terminal, send_signal, stop_own_group};
 use reprieve_readings::Signal;
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -35,20 +35,22 @@ impl Supervisor {
     fn pass_on(&mut self, signal: Signal, now: Duration) {
         let Some(main) = self.main else {
             // Between two runs of the program nobody but this process can heed a request to end.
-            if self.asks_to_end(signal) || signal == Signal::HUP {
+            if self.holds_until(signal, now).is_some() || signal == Signal::HUP {
                 self.phase = Phase::Ended { code: code_of(signal), at: now };
             }
             return;
         };
-        if self.asks_to_end(signal) {
-            self.restarts.asked_to_end();
+        if let Some(until) = self.holds_until(signal, now) {
+            self.restarts.asked_to_end(until);
         }
         if signal == Signal::CONT {
             // A shell that brings this process to the foreground means the program.
             hand_over_terminal(rustix::stdio::stdin(), rustix::process::getpid(), main);
         }
         self.log.say(Level::Debug, format_args!("passing on {signal}"));
-        let recipient = self.recipient(main);
+        // A terminal's key has stopped all of the program's group.
+        let goes_on = signal == Signal::CONT && std::mem::take(&mut self.is_stopped);
+        let recipient = if goes_on { Recipient::Group(main) } else { self.recipient(main) };
         match send_signal(recipient, signal) {
             // The program has ended, and is reaped in a moment.
             Ok(()) | Err(Errno::SRCH) => {}
@@ -56,24 +58,17 @@ impl Supervisor {
         }
     }
 
-    /// SIGHUP is none of these: to most programs that run for long it means to read their configuration again.
-    fn asks_to_end(&self, signal: Signal) -> bool {
-        [Signal::TERM, Signal::INT, Signal::QUIT, self.options.stop_signal].contains(&signal)
-    }
-
-    /// Stops along with the program, so that the shell which waits for this process sees it. PID 1 has no such shell, and
-    /// the kernel would not stop it.
-    pub(super) fn stop_along(&self, signal: Signal) {
-        let own = std::process::id();
-        if own == 1 {
-            let sentence = "the program is stopped by";
-            self.log.say(Level::Info, format_args!("{sentence} {signal}; SIGCONT lets it go on"));
+    /// Stops along with the program where a terminal has stopped it, so that the shell which waits for this process sees
+    /// it. PID 1 has no such shell.
+    pub(super) fn program_stopped(&mut self, signal: Signal) {
+        self.is_stopped = true;
+        let is_job = is_of_a_terminal(signal) && std::process::id() != 1 && is_own_terminal(rustix::stdio::stdin());
+        if !is_job {
+            self.log.say(Level::Info, format_args!("the program is stopped by {signal}; SIGCONT lets it go on"));
             return;
         }
         self.log.say(Level::Info, format_args!("the program is stopped by {signal}, and this process with it"));
-        if let Some(own) = Pid::from_raw(own.cast_signed()) {
-            let _ = send_signal(Recipient::Process(own), Signal::STOP);
-        }
+        let _ = stop_own_group(signal);
     }
 
     pub(super) fn recipient(&self, main: Pid) -> Recipient {
@@ -97,6 +92,11 @@ impl Supervisor {
         };
         self.log.say(Level::Warning, format_args!("{what}: {signal} is not sent: the program {why_not}"));
     }
+}
+
+/// Not so SIGSTOP: whoever sends that means the program alone.
+fn is_of_a_terminal(signal: Signal) -> bool {
+    [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal)
 }
 
 fn is_pipe(signal: Signal) -> bool {

@@ -8,38 +8,32 @@ use reprieve_linux::ChildChange;
 use reprieve_readings::Bytes;
 
 use super::Supervisor;
-use super::stopping::AfterStop;
+use super::stopping::{AfterStop, Phase};
 use crate::hook::{self, Facts};
 use crate::log::{Field, Fields, Level, Line};
+use crate::memory_watch::MemoryWatch;
 
 impl Supervisor {
     /// Does what an event on the ladder asks for.
     pub(super) fn climb(&mut self, event: LadderEvent, now: Duration) {
         match event {
             LadderEvent::Reached { rung, threshold } => self.reached(rung, threshold, now),
-            LadderEvent::Over { rung } => {
-                self.log.event(
-                    Level::Warning,
-                    "memory_recovered",
-                    format_args!("enough memory is available again"),
-                    &[],
-                );
-                if self.options.steps_of(rung).unready {
-                    self.set_ready(true);
+            LadderEvent::Over { .. } => {
+                if self.memory.as_ref().is_some_and(|memory| memory.reached().next().is_none()) {
+                    let sentence = format_args!("enough memory is available again");
+                    self.log.event(Level::Warning, "memory_recovered", sentence, &[]);
                 }
             }
         }
     }
 
-    /// The gravest step comes last, after all that are to happen before the program's end.
+    /// The gravest step comes last, after all that are to happen before the program's end: the hook, too, may be about the
+    /// program as it runs.
     fn reached(&mut self, rung: usize, threshold: Threshold, now: Duration) {
         let (Some(main), Some(memory)) = (self.main, &self.memory) else { return };
         let facts = memory.facts(main);
         self.tell_warning(threshold, &facts);
         let steps = self.options.steps_of(rung);
-        if steps.unready {
-            self.set_ready(false);
-        }
         if steps.notify
             && let Some(socket) = &mut self.pressure_socket
         {
@@ -52,9 +46,15 @@ impl Supervisor {
         if steps.hook {
             self.start_hook(&facts, now);
         }
-        if steps.stop {
-            self.stop_main(AfterStop::Exit(self.options.stop_code), "--warn", now);
+        match self.hook.as_mut().filter(|hook| steps.hook && hook.main == main) {
+            Some(hook) if steps.stop => hook.then_stop = true,
+            _ if steps.stop => self.stop_for_warning(now),
+            _ => {}
         }
+    }
+
+    fn stop_for_warning(&mut self, now: Duration) {
+        self.stop_main(AfterStop::Exit(self.options.stop_code), "--warn", now);
     }
 
     // Apart, so that its buffer is not a part of the loop's own frame.
@@ -85,8 +85,14 @@ impl Supervisor {
         self.log.event(Level::Warning, "memory_low", format_args!("{text}"), fields.as_slice());
     }
 
-    fn set_ready(&mut self, ready: bool) {
-        if let Err(error) = self.readiness.set(ready) {
+    /// Ready is a container whose program runs, is not being ended, and on no rung that says otherwise.
+    pub(super) fn tell_readiness(&mut self) {
+        let reached = self.memory.iter().flat_map(MemoryWatch::reached);
+        let is_short = reached.into_iter().any(|rung| self.options.steps_of(rung).unready);
+        let ready = self.main.is_some() && self.phase == Phase::Running && !is_short;
+        if ready != self.readiness.is_ready()
+            && let Err(error) = self.readiness.set(ready)
+        {
             self.log.say(Level::Warning, format_args!("--ready-file: {error}"));
         }
     }
@@ -111,8 +117,22 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn hook_ended(&mut self, what: ChildChange) {
-        self.hook = None;
+    /// This process ends, with which PID 1 takes along all others: so it is elsewhere too.
+    pub(super) fn end_hook(&self) {
+        if let Some(hook) = &self.hook {
+            self.log.say(Level::Warning, format_args!("the program has ended before the hook, which ends with it"));
+            hook.kill();
+        }
+    }
+
+    pub(super) fn hook_ended(&mut self, what: ChildChange, now: Duration) {
+        self.tell_of_hook(what);
+        if self.hook.take().is_some_and(|hook| hook.then_stop && self.main == Some(hook.main)) {
+            self.stop_for_warning(now);
+        }
+    }
+
+    fn tell_of_hook(&self, what: ChildChange) {
         match what {
             ChildChange::Exited(0) => self.log.say(Level::Info, format_args!("the hook is done")),
             ChildChange::Exited(code) => self.log.say(Level::Warning, format_args!("the hook failed with {code}")),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reprieve_linux::{ChildChange, Recipient, send_signal};
+use reprieve_linux::{ChildChange, Recipient, send_signal, take_back_terminal};
 use reprieve_readings::Signal;
 use rustix::process::Pid;
 
@@ -61,7 +61,8 @@ pub(super) struct Restarts {
     started: Duration,
     in_a_row: u32,
     had_kill: bool,
-    asked_to_end: bool,
+    /// Until when somebody's wish holds that the program should end.
+    asked_until: Option<Duration>,
 }
 
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -71,7 +72,7 @@ const LONG_RUN: Duration = Duration::from_secs(300);
 
 impl Restarts {
     pub(super) fn new(now: Duration) -> Self {
-        Restarts { started: now, in_a_row: 0, had_kill: false, asked_to_end: false }
+        Restarts { started: now, in_a_row: 0, had_kill: false, asked_until: None }
     }
 
     /// A kill was told since the program was started.
@@ -84,15 +85,19 @@ impl Restarts {
         self.had_kill
     }
 
-    /// Somebody wants the program to end: a restart would undo that.
-    pub(super) fn asked_to_end(&mut self) {
-        self.asked_to_end = true;
+    /// Somebody wants the program to end, which holds until then: a restart would undo that.
+    pub(super) fn asked_to_end(&mut self, until: Duration) {
+        self.asked_until = self.asked_until.max(Some(until));
+    }
+
+    fn is_asked_to_end(&self, now: Duration) -> bool {
+        self.asked_until.is_some_and(|until| now <= until)
     }
 
     fn started(&mut self, now: Duration) {
         self.started = now;
         self.had_kill = false;
-        self.asked_to_end = false;
+        self.asked_until = None;
     }
 
     /// The time until the next start.
@@ -151,22 +156,37 @@ impl Supervisor {
         self.main = None;
         let code = self.code_of_end(what);
         let then = match (self.phase, self.options.on_oom_kill) {
-            (Phase::Stopping { then, .. }, _) => then,
-            // It ended by itself before anybody could end it.
+            // It may have ended by itself before anybody could end it.
             (_, OnOomKill::Exit) if self.had_kill() => AfterStop::Exit(Some(KILLED)),
+            (Phase::Stopping { then, .. }, _) => then,
             (_, OnOomKill::Restart) if self.had_kill() => AfterStop::Restart,
             _ => AfterStop::Exit(None),
         };
         match then {
             AfterStop::Exit(wanted) => return Some(wanted.unwrap_or(code)),
-            AfterStop::Restart if self.restarts.asked_to_end => return Some(code),
+            AfterStop::Restart if self.restarts.is_asked_to_end(now) => return Some(code),
             AfterStop::Restart => {}
         }
         let wait = self.restarts.next_wait(now);
         self.log.say(Level::Warning, format_args!("the program ended with {code}; it is started again in {wait:?}"));
         let _ = send_signal(Recipient::Group(main), self.options.stop_signal);
+        // So that its keys reach this process, and it can be handed over again.
+        take_back_terminal(rustix::stdio::stdin(), main);
+        self.is_stopped = false;
         self.phase = Phase::Waiting { until: now.saturating_add(wait), left: Some(main) };
         None
+    }
+
+    /// Until when a wish holds that the program should end, if a signal is one. Programs that live on with SIGINT or
+    /// SIGQUIT take them for something else: a Java machine prints its threads. SIGHUP is no such wish: to most programs
+    /// that run for long it means to read their configuration again.
+    pub(super) fn holds_until(&self, signal: Signal, now: Duration) -> Option<Duration> {
+        match signal {
+            signal if signal == self.options.stop_signal => Some(Duration::MAX),
+            Signal::TERM => Some(Duration::MAX),
+            Signal::INT | Signal::QUIT => Some(now.saturating_add(self.options.grace)),
+            _ => None,
+        }
     }
 
     fn start_again(&mut self, now: Duration) {
@@ -177,6 +197,9 @@ impl Supervisor {
                 self.main = Some(main);
                 self.phase = Phase::Running;
                 self.restarts.started(now);
+                if let Some(memory) = &mut self.memory {
+                    memory.begin_anew();
+                }
             }
             Err(errno) => {
                 self.log.say(Level::Error, format_args!("the program can't be started again: {errno}"));

@@ -5,6 +5,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::common::{INIT, PATIENCE, children, command, end_of, example, kill, program_of, read_all};
 use reprieve_lab::wait_for;
+use reprieve_linux::reads_signal;
+use reprieve_readings::Signal;
 
 /// The program that prints what it is sent, under an init, and what it prints.
 fn echo(options: &[&str]) -> (Child, BufReader<ChildStdout>) {
@@ -154,4 +156,21 @@ fn the_program_has_no_children_that_are_not_its_own() {
     assert_eq!(crate::common::children(init.id()), [program]);
     kill(init.id(), 2);
     assert_eq!(end_of(&mut init), 130);
+}
+
+/// Blocked is not enough: whoever starts a program blocks all signals for that moment.
+#[test]
+fn a_program_reads_a_signal_if_it_has_a_signalfd_for_it() {
+    let program = example("echo_signals");
+    let mut reader = Command::new(program).stdout(Stdio::piped()).spawn().unwrap();
+    assert_eq!(next_line(&mut BufReader::new(reader.stdout.take().unwrap())), "ready");
+    let mut blocker = Command::new("env").args(["--block-signal=USR1", "sleep", "1000"]).spawn().unwrap();
+    let blocks = |pid| reprieve_linux::process_signals(pid).is_some_and(|sets| sets.blocks(Signal::USR1));
+    wait_for(PATIENCE, || blocks(blocker.id()).then_some(())).expect("env blocks it");
+    assert!(blocks(reader.id()) && reads_signal(reader.id(), Signal::USR1));
+    assert!(!reads_signal(blocker.id(), Signal::USR1));
+    for process in [&mut reader, &mut blocker] {
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
 }

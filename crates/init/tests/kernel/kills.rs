@@ -8,10 +8,10 @@ use crate::{Boxed, start, start_in, take};
 
 /// While a victim still ends, the kernel may take whoever asks for memory next: not the shell that says this. Its children
 /// have it from it, and offer themselves.
-const SPARED: &str = "echo -1000 >/proc/$$/oom_score_adj";
+pub(crate) const SPARED: &str = "echo -1000 >/proc/$$/oom_score_adj";
 
 /// A child that is killed, of a shell that is spared.
-const VICTIM: &str = "sh -c 'echo 1000 >/proc/$$/oom_score_adj; exec tail /dev/zero'";
+pub(crate) const VICTIM: &str = "sh -c 'echo 1000 >/proc/$$/oom_score_adj; exec tail /dev/zero'";
 
 /// A child that does this first, and then grows slowly enough to be known when it is killed: a faster one has no name where
 /// the kernel gives no notice (v1). Another process sets its pace, since one that it starts itself could be taken for it.
@@ -109,6 +109,16 @@ fn on_a_kill_the_program_is_ended_gracefully() {
     assert_eq!(container.events("oom_kill").len(), 1);
 }
 
+/// Whoever ends it first, the kill is to be seen.
+#[test]
+fn a_kill_while_the_program_is_ended_for_a_warning_is_shown_by_the_code() {
+    let asked = "until grep -q 'ending the program' $1/said; do sleep 0.05; done";
+    let script = format!("{SPARED}; trap '' TERM; {}; {asked}; {VICTIM}; exit 0", take(18));
+    let Some(mut container) = start(&["--warn", "30%:stop", "--on-oom-kill", "exit"], &script) else { return };
+    container.ends_with(137);
+    container.assert_said("--warn: ending the program with SIGTERM");
+}
+
 #[test]
 fn a_program_that_ignores_the_stop_signal_is_killed_after_its_grace() {
     let script = format!("{SPARED}; trap '' TERM; {VICTIM}; while :; do sleep 0.1; done");
@@ -117,33 +127,6 @@ fn a_program_that_ignores_the_stop_signal_is_killed_after_its_grace() {
     container.ends_with(137);
     container.assert_said("has not ended within 500ms: SIGKILL");
     assert_eq!(container.events("oom_kill").len(), 1, "our own SIGKILL is no kill by the kernel");
-}
-
-#[test]
-fn on_a_kill_the_program_is_started_again() {
-    // The first run is killed itself, the second loses a worker, the third is content.
-    let script = format!(
-        "echo run >>$1/runs; case $(wc -l <$1/runs) in
-        1) exec tail /dev/zero;;
-        2) {SPARED}; trap 'exit 0' TERM; {VICTIM}; while :; do sleep 0.1; done;;
-        *) exit 6;; esac"
-    );
-    let Some(mut container) = start(&["--on-oom-kill", "restart"], &script) else { return };
-    container.ends_with(6);
-    assert_eq!(container.read("runs"), "run\nrun\nrun\n");
-    container.assert_said("it is started again in 1s");
-    container.assert_said("it is started again in 2s");
-}
-
-/// Who stops a container sends the signal once: a restart would undo it.
-#[test]
-fn what_was_asked_to_end_is_not_started_again() {
-    let script = "echo run >>$1/runs; trap 'exec tail /dev/zero' TERM; echo up >$1/up; while :; do sleep 0.1; done";
-    let Some(mut container) = start(&["--on-oom-kill", "restart"], script) else { return };
-    container.wait_for_file("up");
-    crate::common::kill(container.init(), 15);
-    container.ends_with(137);
-    assert_eq!(container.read("runs"), "run\n");
 }
 
 /// The program may go because its worker was killed, before anybody could end it.
@@ -155,26 +138,6 @@ fn a_program_that_goes_with_its_worker_is_dealt_with_as_after_a_kill() {
     let Some(mut container) = start(&["--on-oom-kill", "restart"], &script) else { return };
     container.ends_with(6);
     assert_eq!(container.read("runs"), "run\nrun\n");
-}
-
-/// What the ended run has left would hold its port and its memory.
-#[test]
-fn what_a_run_has_left_is_gone_before_the_next() {
-    let script = "echo run >>$1/runs; [ $(wc -l <$1/runs) -gt 1 ] && { kill -0 $(cat $1/left) && exit 7; exit 6; }
-        sh -c 'trap \"\" TERM; while :; do sleep 0.1; done' & echo $! >$1/left
-        exec tail /dev/zero";
-    let Some(mut container) = start(&["--on-oom-kill", "restart"], script) else { return };
-    container.ends_with(6);
-}
-
-#[test]
-fn between_two_runs_it_can_be_ended() {
-    let Some(mut container) = start(&["--on-oom-kill", "restart"], "exec tail /dev/zero") else { return };
-    container.wait_for_said("started again");
-    crate::common::kill(container.init(), 15);
-    // On a slow machine it may run again by now: SIGTERM ends it, or the kernel does, and it is not started again.
-    let code = container.end();
-    assert!([143, 137].contains(&code), "{code}: {}", container.read("said"));
 }
 
 #[test]

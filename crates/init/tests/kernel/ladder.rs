@@ -102,9 +102,8 @@ fn the_container_is_taken_out_of_service_and_put_back() {
     container.wait_for_file("up");
     assert!(exists(&container.path("ready")));
     assert!(ask(port).starts_with("HTTP/1.1 200 OK\r\n"), "{}", ask(port));
-    // One that says nothing, and more than there is room for: others are served.
+    // Those that say nothing, more than there is room for, give way at once.
     let silent: Vec<_> = (0..40).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
-    std::thread::sleep(Duration::from_secs(3));
     assert!(ask(port).ends_with("\r\n\r\nready\n"));
     drop(silent);
     container.write("take");
@@ -126,6 +125,15 @@ fn the_program_is_stopped_before_the_kill() {
     assert_eq!((container.read("end").as_str(), container.oom_kills()), ("graceful\n", 0));
     let Some(mut container) = start(&["--warn", "30%:stop", "--stop-exit-code", "75"], &script) else { return };
     container.ends_with(75);
+}
+
+/// It may be about the program as it runs: a dump of its heap, say.
+#[test]
+fn the_program_is_stopped_when_the_hook_is_done() {
+    let script = format!("trap '[ -e $1/hook ] && exit 3; exit 4' TERM; {}; while :; do sleep 0.05; done", take(18));
+    let options = ["--warn", "30%:hook,stop", "--hook", "sleep 1; echo done >$1/hook"];
+    let Some(mut container) = start(&options, &script) else { return };
+    container.ends_with(3);
 }
 
 /// Above `memory.high` the kernel holds processes up, however fast the machine is, and counts that as pressure.

@@ -51,6 +51,29 @@ fn a_relapse_begins_the_calm_time_anew() {
 }
 
 #[test]
+fn unknown_memory_is_not_well() {
+    let mut ladder = Ladder::new([vec![Threshold::Share(10.0)]]);
+    assert_eq!(events(&mut ladder, moment(0, 5)).len(), 1);
+    for second in 1..60 {
+        assert_eq!(events(&mut ladder, LadderMoment { available: None, ..moment(second * 1000, 0) }), []);
+    }
+    assert_eq!(ladder.reached().collect::<Vec<_>>(), [0]);
+}
+
+#[test]
+fn who_begins_anew_is_warned_anew() {
+    let rungs = [Threshold::Share(20.0), Threshold::Share(10.0), Threshold::TimeLeft(Duration::from_secs(1))];
+    let mut ladder = Ladder::new(rungs.map(|threshold| vec![threshold]));
+    assert_eq!(events(&mut ladder, moment(0, 40)).len(), 0);
+    assert_eq!(events(&mut ladder, moment(200, 15)).len(), 2);
+    assert_eq!(ladder.reached().collect::<Vec<_>>(), [0, 2]);
+    ladder.begin_anew();
+    assert_eq!(ladder.reached().count(), 0);
+    // How fast it fell before is of no interest any more.
+    assert_eq!(events(&mut ladder, moment(300, 15)), reached(0, rungs[0]));
+}
+
+#[test]
 fn rungs_climb_one_after_the_other() {
     let (first, second) = (Threshold::Share(20.0), Threshold::Available(Bytes::from_mib(5)));
     let mut ladder = Ladder::new([vec![first], vec![second]]);
