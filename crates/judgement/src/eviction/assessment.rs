@@ -105,6 +105,7 @@ pub fn judge_evictions<'a>(
     let mut evictions = Evictions::default();
     let mut bounds: HashMap<&CgroupPath, Bounds> = HashMap::new();
     let mut pods = Vec::new();
+    let mut requests: HashMap<String, Bytes> = HashMap::new();
     let mut kubepods = None;
     for cgroup in cgroups {
         let above = cgroup.path.parent().and_then(|parent| bounds.get(&parent).copied()).unwrap_or_default();
@@ -121,10 +122,14 @@ pub fn judge_evictions<'a>(
             kubepods = Some(*cgroup.memory);
             evictions.kubepods = Some(cgroup.path.clone());
         } else if let Some(pod) = pod_of(&cgroup) {
-            pods.push(pod_memory(&pod, cgroup.memory, specs.get(pod.uid.as_str()).copied()));
+            let pod = pod_memory(&pod, cgroup.memory, specs.get(pod.uid.as_str()).copied());
+            if !pod.request_is_guess() {
+                requests.insert(pod.uid.clone(), pod.assumed_request());
+            }
+            pods.push(pod);
         }
         if is_holder(&cgroup) {
-            let request = cgroup.owner.pod.as_ref().and_then(|uid| specs.get(uid.as_str())).map(|spec| spec.request);
+            let request = cgroup.owner.pod.as_ref().and_then(|uid| requests.get(uid.as_str())).copied();
             evictions.holders.push(CacheHolder {
                 path: cgroup.path.clone(),
                 owner: cgroup.owner.clone(),
@@ -162,7 +167,8 @@ impl Default for Bounds {
 impl Bounds {
     fn with(self, cgroup: &CgroupFacts<'_>, capacity: Bytes) -> Bounds {
         let memory = cgroup.memory;
-        let limit = memory.max.and_then(|max| max.below(capacity).bytes());
+        // The limit of all pods lies above the kubelet's own threshold for them: it bounds nothing before that acts.
+        let limit = memory.max.filter(|_| !is_above_pods(cgroup.owner)).and_then(|max| max.below(capacity).bytes());
         let protection = [memory.low, memory.min].into_iter().flatten().map(|limit| match limit {
             Limit::Max => Bytes::new(u64::MAX),
             Limit::At(bytes) => bytes,
@@ -179,7 +185,12 @@ impl Bounds {
 
 /// The cgroup `kubepods` itself: of Kubernetes, but of no class and no pod.
 fn holds_all_pods(owner: &Owner) -> bool {
-    owner.driver.is_some() && owner.qos.is_none() && owner.pod.is_none() && owner.container.is_none()
+    is_above_pods(owner) && owner.qos.is_none()
+}
+
+/// The cgroup `kubepods`, or that of a class.
+fn is_above_pods(owner: &Owner) -> bool {
+    owner.driver.is_some() && owner.pod.is_none() && owner.container.is_none()
 }
 
 struct Pod {
@@ -234,7 +245,7 @@ mod tests {
     use reprieve_readings::MemoryStat;
 
     use super::*;
-    use crate::eviction::thresholds_of;
+    use crate::eviction::{StandingReason, thresholds_of};
 
     const UID: &str = "5bdc3be0-7759-43c7-9f22-d581fc6b5750";
 
@@ -315,6 +326,30 @@ mod tests {
             !holders.iter().any(|(path, _)| path.starts_with(&format!("{}/", holders[0].0))),
             "parts of the container"
         );
+    }
+
+    #[test]
+    fn the_limit_of_all_pods_bounds_no_pod_s_cache() {
+        let of = |class: &str, max: Option<u64>| {
+            let pod = format!("/kubepods{class}/pod{UID}");
+            let container = format!("{pod}/{}", "ab".repeat(32));
+            let evictions = judge(&[
+                ("/", memory(950, 700, None, None)),
+                ("/kubepods", memory(800, 650, Some(880), None)),
+                ("/kubepods/besteffort", memory(800, 650, None, None)),
+                ("/kubepods/burstable", memory(800, 650, None, None)),
+                (&pod, memory(700, 650, max, None)),
+                (&container, memory(700, 650, None, None)),
+            ]);
+            let holder = evictions.holders.iter().find(|holder| holder.path.to_string() == container).unwrap();
+            holder.standing.map(|standing| standing.reason)
+        };
+        assert_eq!(of("/besteffort", None), Some(StandingReason::NoLimit));
+        assert_eq!(of("/burstable", None), Some(StandingReason::NoLimit));
+        assert_eq!(of("/burstable", Some(720)), None, "the request is not known");
+        assert_eq!(of("", Some(720)), None, "a Guaranteed pod requests its limit");
+        let (limit, request) = (Bytes::from_mib(720), Bytes::ZERO);
+        assert_eq!(of("/besteffort", Some(720)), Some(StandingReason::LimitAboveRequest { limit, request }));
     }
 
     #[test]
