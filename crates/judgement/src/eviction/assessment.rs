@@ -9,7 +9,7 @@ use super::observation::{NodeUsage, judge_allocatable, judge_node};
 use super::ranking::{PodMemory, RankedPod, rank_pods};
 use super::standing::{StandingCache, judge_standing_cache};
 use super::thresholds::{EvictionThreshold, KubeletView, ThresholdState};
-use super::truth::{NodeTruth, judge_truth};
+use super::truth::{NodeTruth, judge_node_truth, judge_pods_truth};
 
 /// One cgroup's reading, and whose it is.
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +84,11 @@ impl CacheHolder {
 }
 
 impl Evictions {
+    /// Whether the kubelet evicts nobody for memory: not because it sees nothing, but because no threshold is set.
+    pub fn has_no_threshold(&self) -> bool {
+        self.thresholds.is_empty() && self.view.node.is_some()
+    }
+
     /// The threshold that is nearest to being met, the hard ones before the soft ones of the same distance.
     pub fn nearest(&self) -> Option<&ThresholdState> {
         let key = |state: &&ThresholdState| {
@@ -117,7 +122,7 @@ pub fn judge_evictions<'a>(
         }
         if cgroup.path.is_root() {
             evictions.view.node = judge_node(cgroup.memory, rules.version, meminfo, rules.node_usage);
-            evictions.node_truth = evictions.view.node.map(|seen| judge_truth(cgroup.memory, &seen, Some(meminfo)));
+            evictions.node_truth = evictions.view.node.map(|seen| judge_node_truth(cgroup.memory, &seen, meminfo));
         } else if kubepods.is_none() && holds_all_pods(cgroup.owner) {
             kubepods = Some(*cgroup.memory);
             evictions.kubepods = Some(cgroup.path.clone());
@@ -141,7 +146,7 @@ pub fn judge_evictions<'a>(
     }
     evictions.view.allocatable = kubepods.as_ref().and_then(judge_allocatable);
     evictions.pods_truth =
-        evictions.view.allocatable.zip(kubepods).map(|(seen, memory)| judge_truth(&memory, &seen, None));
+        evictions.view.allocatable.zip(kubepods).map(|(seen, memory)| judge_pods_truth(&memory, &seen, meminfo));
     evictions.thresholds = evictions.view.judge(rules.thresholds);
     evictions.pods = rank_pods(pods);
     evictions
