@@ -55,6 +55,7 @@ impl Forecast {
 pub struct Falling {
     readings: VecDeque<Reading>,
     breathing: Breathing,
+    limit: Option<Bytes>,
 }
 
 /// Readings that are kept: half a minute at the agent's default interval.
@@ -77,7 +78,7 @@ impl Falling {
     /// Takes a reading. `now` is any clock that doesn't go back; a reading of the same moment replaces the last.
     pub fn push(&mut self, now: Duration, left: Bytes) {
         match self.readings.back() {
-            Some((last, _)) if *last > now => *self = Falling::default(),
+            Some((last, _)) if *last > now => *self = Falling { limit: self.limit, ..Falling::default() },
             Some((last, _)) if *last == now => {
                 self.readings.pop_back();
             }
@@ -88,6 +89,16 @@ impl Falling {
         }
         self.readings.push_back((now, left));
         self.breathing.push(now, left);
+    }
+
+    /// Says below which limit it is. Where that is another one than before, all readings until now are forgotten: what a
+    /// new limit leaves is not what was given back.
+    pub fn below(&mut self, limit: Bytes) -> &mut Self {
+        if self.limit.is_some_and(|before| before != limit) {
+            *self = Falling::default();
+        }
+        self.limit = Some(limit);
+        self
     }
 
     /// What was left at the last reading.

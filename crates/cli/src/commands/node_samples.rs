@@ -161,10 +161,10 @@ impl NodeSamples {
                 cgroup.parent().map_or(self.meminfo.available, |parent| available.get(&parent).copied().flatten());
             let left = judge_within(above, cgroup.memory(), &node);
             available.insert(cgroup.id(), left);
-            let limited = cgroup.memory().max.and_then(|max| max.below(machine).bytes()).is_some();
-            if let Some(left) = left.filter(|_| limited) {
+            let limit = cgroup.memory().max.and_then(|max| max.below(machine).bytes());
+            if let Some((left, limit)) = left.zip(limit) {
                 let mut falling = before.remove(&cgroup.id()).unwrap_or_default();
-                falling.push(now, left);
+                falling.below(limit).push(now, left);
                 self.limits.insert(cgroup.id(), falling);
             }
         }

@@ -91,10 +91,22 @@ fn a_second_and_a_third_leak_in_the_same_place_are_foretold_like_the_first() {
 }
 
 #[test]
-fn a_limit_raised_at_the_last_moment_is_no_breath() {
+fn a_raised_limit_is_no_breath() {
+    for raised_at in [20, 60, 120] {
+        let before = leak(256, raised_at).map(|left| (256, left));
+        let mut falling = Falling::default();
+        let at = |(second, (limit, left)): (usize, (u64, u64))| {
+            let falling = falling.below(Bytes::from_mib(limit));
+            falling.push(Duration::from_secs(second as u64), Bytes::from_mib(left));
+            falling.forecast(Bytes::ZERO)
+        };
+        let all: Vec<_> = before.chain(leak(256 + raised_at, 0).map(|left| (512, left))).enumerate().map(at).collect();
+        let half_way = all[all.len() - 33];
+        assert!(matches!(half_way, Forecast::In { best, .. } if (31..=33).contains(&best.as_secs())), "{half_way:?}");
+    }
+    // Also where nobody says that it was, if it was raised at the last moment.
     let all = forecasts(leak(256, 20).chain(leak(276, 0)), 0);
-    let Forecast::In { best, .. } = all[all.len() - 11] else { panic!("{all:?}") };
-    assert!((9..=11).contains(&best.as_secs()), "{best:?}");
+    assert!(matches!(all[all.len() - 11], Forecast::In { best, .. } if (9..=11).contains(&best.as_secs())), "{all:?}");
 }
 
 #[test]
