@@ -291,6 +291,41 @@ fn a_flag_that_makes_no_sense_leaves_the_agent_the_file_and_the_other_flags() {
 }
 
 #[test]
+fn a_raised_limit_is_no_breath_to_the_agent() {
+    let captured = full_of_cache();
+    let cgroup = captured.sound_cgroup(b"limited").unwrap();
+    // Written over in place, as the agent keeps files open: it never sees half a number.
+    let write = |name: &str, mb: u64| {
+        let mut file = fs::File::options().write(true).open(cgroup.join(name)).unwrap();
+        std::io::Write::write_all(&mut file, format!("{:010}\n", mb * 1_000_000).as_bytes()).unwrap();
+    };
+    write("memory.max", 1000);
+    write("memory.current", 200);
+    let agent = Agent::start(|command| {
+        with_roots(command.args(["--interval", "50ms"]), &captured);
+    });
+    let value = |family: &str| -> Option<f64> {
+        let (_, _, body) = agent.get("/metrics", "");
+        let is_it = |line: &&str| line.starts_with(family) && line.contains("cgroup=\"/limited\"");
+        body.lines().find(is_it)?.rsplit(' ').next()?.parse().ok()
+    };
+    let leak = |from: u64, to: u64| {
+        for mb in (from..=to).step_by(20) {
+            write("memory.current", mb);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        value("reprieve_cgroup_limit_forecast_seconds{")
+    };
+    let limit = |bytes: f64| (value("reprieve_cgroup_memory_limit_bytes{") == Some(bytes)).then_some(());
+    wait_for(PATIENCE, || limit(1e9)).expect("it is seen");
+    assert!(leak(200, 700).is_some(), "the first fall");
+    write("memory.max", 2000);
+    // Limits are read every 16 scans.
+    wait_for(PATIENCE, || limit(2e9)).expect("the limit is seen to be raised");
+    assert!(leak(700, 1500).is_some(), "less was left before, but below another limit");
+}
+
+#[test]
 fn a_lifted_limit_has_no_forecast() {
     let captured = full_of_cache();
     let limit = captured.sys().join("fs/cgroup/limited");

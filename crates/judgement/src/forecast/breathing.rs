@@ -54,7 +54,7 @@ pub(super) enum Breath {
 
 /// Troughs that are kept.
 const KEPT: usize = 6;
-/// A floor that lies below a trough by one part of so many of the fall is as good as reached.
+/// A floor that lies below a trough by one part of so many of the fall, or of the rise after it, is as good as reached.
 const NEAR: u64 = 8;
 /// Older troughs are forgotten.
 const OLDEST: Duration = Duration::from_secs(600);
