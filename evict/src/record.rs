@@ -1,5 +1,6 @@
 //! Recording: each scenario runs for real in a cgroup with a limit, all at once, and twice a second what is left is
-//! written down, until the kernel kills or the time is over.
+//! written down, until the kernel kills or the time is over. A program that is started again leaks again in the cgroup
+//! that it was killed in, as it does in one that outlives its processes.
 
 use std::fmt::Write;
 use std::fs;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use reprieve_judgement::judge_within;
 use reprieve_lab::{Lab, Version};
@@ -22,6 +23,8 @@ use crate::worker::Worker;
 pub(crate) struct Options {
     /// The folder to write the series into
     folder: PathBuf,
+    /// The scenarios; all of them if none is named
+    scenarios: Vec<String>,
 }
 
 const STEP: Duration = Duration::from_millis(500);
@@ -32,7 +35,9 @@ struct Series {
     path: CgroupPath,
     worker: Option<Worker>,
     rows: String,
-    ended: Option<String>,
+    /// When the kernel killed.
+    kills: Vec<Duration>,
+    has_ended: bool,
 }
 
 /// A tree of the cgroups in a directory, which stands for the whole.
@@ -55,13 +60,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let lab = Lab::open("evict-record")?.context("it needs root and a memory cgroup hierarchy that it may write to")?;
     let mut tree = open_tree(&lab)?;
     let started = Instant::now();
-    let mut all = ALL.iter().map(|shape| begin(&lab, *shape)).collect::<Result<Vec<_>>>()?;
-    while all.iter().any(|series| series.ended.is_none()) {
+    let named = options.scenarios.iter().map(|name| Shape::named(name)).collect::<Result<Vec<_>>>()?;
+    let shapes = if named.is_empty() { ALL } else { &named };
+    let mut all = shapes.iter().map(|shape| begin(&lab, *shape)).collect::<Result<Vec<_>>>()?;
+    while all.iter().any(|series| !series.has_ended) {
         thread::sleep(STEP);
         tree.scan();
         let meminfo = read_node(&Roots::default(), &mut Problems::default()).meminfo.unwrap_or_default();
         let node = NodeMemory { meminfo, counting_error: Bytes::ZERO };
-        for series in all.iter_mut().filter(|series| series.ended.is_none()) {
+        for series in all.iter_mut().filter(|series| !series.has_ended) {
             series.step(&lab, &tree, &node, started.elapsed())?;
         }
     }
@@ -72,41 +79,51 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn begin(lab: &Lab, shape: Shape) -> Result<Series> {
     let cgroup = lab.cgroup(shape.name)?;
     lab.limit(&cgroup, LIMIT_MIB << 20)?;
-    let worker = Worker::start(&cgroup, &["take".to_owned(), shape.name.to_owned()])?;
     let path = CgroupPath::new(lab.path_of(&cgroup).as_bytes());
-    Ok(Series { shape, cgroup, path, worker: Some(worker), rows: String::new(), ended: None })
+    let worker = Some(start(&cgroup, shape)?);
+    Ok(Series { shape, cgroup, path, worker, rows: String::new(), kills: Vec::new(), has_ended: false })
+}
+
+fn start(cgroup: &Path, shape: Shape) -> Result<Worker> {
+    Worker::start(cgroup, &["take".to_owned(), shape.name.to_owned()])
 }
 
 impl Series {
     fn step(&mut self, lab: &Lab, tree: &CgroupTree, node: &NodeMemory, now: Duration) -> Result<()> {
-        let killed = lab.oom_kills(&self.cgroup)? > 0;
-        if killed || self.worker.as_mut().is_none_or(Worker::has_ended) {
-            self.end(if killed { format!("killed\t{:.3}", now.as_secs_f64()) } else { "ended early\t-".to_owned() });
+        // Asked first, so that who has ended by the kernel's hand is counted by now.
+        let has_ended = self.worker.as_mut().is_none_or(Worker::has_ended);
+        let killed = lab.oom_kills(&self.cgroup)? > self.kills.len() as u64;
+        if killed {
+            crate::progress(&format!("{}: killed after {:.3} s", self.shape.name, now.as_secs_f64()));
+            self.kills.push(now);
+        }
+        ensure!(killed || !has_ended, "{} ended by itself", self.shape.name);
+        let is_over = now.as_secs() >= self.shape.seconds;
+        if is_over || killed {
+            self.worker = None;
+        }
+        if is_over || killed && !self.shape.again {
+            self.has_ended = true;
             return Ok(());
+        }
+        if killed {
+            self.worker = Some(start(&self.cgroup, self.shape)?);
         }
         let memory = tree.find(&self.path).map(|cgroup| *cgroup.memory()).unwrap_or_default();
         if let Some(left) = judge_within(node.meminfo.available, &memory, node) {
             writeln!(self.rows, "{:.3}\t{}", now.as_secs_f64(), left.get())?;
         }
-        if now.as_secs() >= self.shape.seconds {
-            self.end("never\t-".to_owned());
-        }
         Ok(())
-    }
-
-    fn end(&mut self, how: String) {
-        crate::progress(&format!("{}: {how}", self.shape.name));
-        self.worker = None;
-        self.ended = Some(how);
     }
 
     fn write(&self, folder: &Path) -> Result<()> {
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+        let kills = self.kills.iter().map(|kill| format!("# limit reached\tkilled\t{:.3}\n", kill.as_secs_f64()));
+        let kills = if self.kills.is_empty() { "# limit reached\tnever\t-\n".to_owned() } else { kills.collect() };
         let text = format!(
-            "# {} below {LIMIT_MIB} MiB, Linux {}: seconds, bytes left\n# limit reached\t{}\n{}",
+            "# {} below {LIMIT_MIB} MiB, Linux {}: seconds, bytes left\n{kills}{}",
             self.shape.name,
             kernel.trim(),
-            self.ended.as_deref().unwrap_or("never\t-"),
             self.rows
         );
         let path = folder.join(self.shape.name).with_extension("tsv");

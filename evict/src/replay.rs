@@ -26,7 +26,8 @@ const NEAR: f64 = 60.0;
 /// A recorded series.
 struct Series {
     name: String,
-    crossed: Option<f64>,
+    /// Each time that the limit was reached, in order.
+    crossed: Vec<f64>,
     rows: Vec<(f64, u64)>,
 }
 
@@ -109,11 +110,11 @@ fn read(folder: &Path) -> Result<Vec<Series>> {
 
 fn parse(path: &Path) -> Result<Series> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let mut crossed = None;
+    let mut crossed = Vec::new();
     let mut rows = Vec::new();
     for line in text.lines() {
         if let Some(told) = line.strip_prefix("# limit reached\tkilled\t") {
-            crossed = Some(told.parse()?);
+            crossed.push(told.parse()?);
         } else if !line.starts_with('#') {
             let (time, left) = line.split_once('\t').with_context(|| format!("not a row: {line}"))?;
             rows.push((time.parse()?, left.parse()?));
@@ -134,15 +135,14 @@ fn replay(series: &Series) -> Outcome {
         last = time;
         falling.push(Duration::from_secs_f64(time), Bytes::new(left));
         let forecast = falling.forecast(Bytes::ZERO);
-        match series.crossed {
-            None => {
+        let next = series.crossed.iter().find(|crossed| **crossed > time);
+        match next.map(|crossed| crossed - time) {
+            Some(remaining) if (1.0..=NEAR).contains(&remaining) => take(&mut outcome, forecast, remaining),
+            None if series.crossed.is_empty() => {
                 outcome.quiet += 1;
                 outcome.false_alarms += usize::from(forecast.best().is_some_and(|best| best <= ALARM));
             }
-            Some(crossed) if crossed - time <= NEAR && crossed - time >= 1.0 => {
-                take(&mut outcome, forecast, crossed - time);
-            }
-            Some(_) => {}
+            _ => {}
         }
     }
     outcome

@@ -12,6 +12,8 @@ pub(crate) const LIMIT_MIB: u64 = 256;
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
     pub(crate) seconds: u64,
+    /// Whether the program is started anew in the same cgroup when the kernel has killed it.
+    pub(crate) again: bool,
     /// MiB held after so many seconds.
     held: fn(f64) -> f64,
 }
@@ -29,6 +31,8 @@ pub(crate) const ALL: &[Shape] = &[
     shape("leak-faster-at-last", 120, |t| 30.0 + 1.0 * t + 8.0 * (t - 50.0).max(0.0)),
     shape("leak-slower-and-slower", 170, |t| 20.0 + 66.0 * (1.0 + t / 4.0).ln()),
     shape("leak-under-garbage-collection", 170, |t| 30.0 + 1.6 * t + 20.0 * (t % 8.0) / 8.0),
+    again("leak-again-and-again", 210, |t| 20.0 + 4.0 * t),
+    again("leak-again-under-garbage-collection", 230, |t| 30.0 + 3.0 * t + 20.0 * (t % 8.0) / 8.0),
     shape("rest-steady", 60, |_| 120.0),
     shape("rest-jittery", 90, |t| 120.0 + 4.0 * noise(t, 0.5)),
     shape("rest-near-the-limit", 60, |t| 230.0 + 2.0 * noise(t, 1.0)),
@@ -42,7 +46,11 @@ pub(crate) const ALL: &[Shape] = &[
 ];
 
 const fn shape(name: &'static str, seconds: u64, held: fn(f64) -> f64) -> Shape {
-    Shape { name, seconds, held }
+    Shape { name, seconds, again: false, held }
+}
+
+const fn again(name: &'static str, seconds: u64, held: fn(f64) -> f64) -> Shape {
+    Shape { name, seconds, again: true, held }
 }
 
 impl Shape {

@@ -348,9 +348,9 @@ impl Keeper {
         for cgroup in node.tree.iter() {
             let Some(known) = node.known.get(cgroup.id()) else { continue };
             let Some(figures) = by_labels.get(&Arc::as_ptr(&known.labels)) else { continue };
-            let Some(left) = figures.available else { continue };
+            let Some((left, limit)) = figures.available.zip(figures.limit) else { continue };
             let mut falling = self.limits.remove(&cgroup.id()).unwrap_or_default();
-            falling.push(now, left);
+            falling.below(limit).push(now, left);
             forecasts.push((Arc::clone(&known.labels), falling.forecast(Bytes::ZERO)));
             seen.insert(cgroup.id(), falling);
         }

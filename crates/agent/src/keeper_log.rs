@@ -47,7 +47,8 @@ impl KeeperLog {
             EvictionAmount::Share(share) => format!("{}<{:.1} %", threshold.signal, share * 100.0),
         };
         let text: Vec<String> = thresholds.iter().map(text).collect();
-        tracing::info!("the kubelet's thresholds: {}", text.join(", "));
+        let text = if text.is_empty() { "none for memory".to_owned() } else { text.join(", ") };
+        tracing::info!("the kubelet's thresholds: {text}");
     }
 
     /// Says what was decided, unless it will be said when it is done.

@@ -51,8 +51,9 @@ fn the_screen_explains_it_all_within_80_columns() {
         "The kubelet evicts now: memory.available is 1.3 GiB below its hard threshold. It is wrong by +2.3 GiB: 21.8 GiB \
          are really available.",
         "memory.available (hard) 20.9 GiB 19.5 GiB 21.8 GiB now",
-        "allocatableMemory.available (hard) 20.9 GiB 20.6 GiB 22.6 GiB now",
-        "1 evk/tiny-be-lowprio -10 460.0 KiB 0 B BestEffort 2 evk/cache-be 0 2.1 GiB 0 B BestEffort",
+        "allocatableMemory.available (hard) 20.9 GiB 20.6 GiB 21.8 GiB now",
+        "1 evk/tiny-be-lowprio -10 460.0 KiB 0 B +460.0 KiB 2 evk/cache-be 0 2.1 GiB 0 B +2.1 GiB",
+        " never evicted",
         "1 critical (static, or of priority 2000000000 and more): never evicted.",
         "evk/cache-be 035ebf51efb8 2.0 GiB 0 B",
         "evk/cache-be 035ebf51efb8 has no limit below the node's memory",
@@ -74,9 +75,65 @@ fn the_json_has_the_same_and_more() {
     assert_eq!(json["thresholds"][0]["met"], true);
     assert_eq!(json["pods"].as_array().unwrap().len(), 9);
     assert_eq!(json["pods"][1]["name"], "evk/cache-be");
-    assert_eq!(json["pods"][8]["critical"], true);
+    assert_eq!(json["pods"][1]["reason"], "above_request");
+    assert_eq!(
+        (&json["pods"][8]["critical"], &json["pods"][8]["reason"]),
+        (&true.into(), &"critical_never_evicted".into())
+    );
     assert_eq!(json["cache"][0]["standing"], "no_limit");
     assert_eq!(json["keeper"]["state"], "near");
+}
+
+fn words(output: Output) -> String {
+    assert_eq!(output.status.code(), Some(0));
+    String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn no_threshold_is_told_as_such() {
+    let captured = evicting();
+    let none = ["--eviction-hard", ""];
+    let text = words(evictions(&captured, &none));
+    assert!(text.starts_with("The kubelet evicts nobody for memory: it has no threshold."), "{text}");
+    assert!(!text.contains("THRESHOLD") && text.contains("There is no threshold to keep from."), "{text}");
+    let json: Value = serde_json::from_slice(&evictions(&captured, &[&none[..], &["--json"]].concat()).stdout).unwrap();
+    assert_eq!((&json["thresholds"], &json["keeper"]["state"]), (&Value::Array(vec![]), &"no_threshold".into()));
+    let mut forecast = reprieve();
+    forecast.args(["forecast", "--window", "0s"]).args(none);
+    let text = words(with_roots(&mut forecast, &captured).output().unwrap());
+    assert_eq!(text, "Nothing runs out: the kubelet has no threshold for memory, and no cgroup's limit is neared.");
+    let agent = Agent::start(|command| {
+        with_roots(command.args(["--interval", "50ms"]).args(none), &captured);
+    });
+    wait_for(PATIENCE, || agent.sample("reprieve_kubelet_error_bytes{signal=\"memory.available\"}")).expect("judged");
+    let labels = "{signal=\"memory.available\",kind=\"hard\"}";
+    assert_eq!(agent.sample(&format!("reprieve_kubelet_threshold_bytes{labels}")), None);
+    assert_eq!(agent.sample(&format!("reprieve_eviction_forecast_seconds{labels}")), None);
+}
+
+#[test]
+fn grace_and_minimum_reclaim_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    let text = "kind: KubeletConfiguration\nevictionHard: {memory.available: 1Gi}\n\
+                evictionSoft: {memory.available: 2Gi}\nevictionSoftGracePeriod: {memory.available: 1m30s}\n\
+                evictionMaxPodGracePeriod: 45\nevictionMinimumReclaim: {memory.available: 512Mi}\n";
+    fs::write(&path, text).unwrap();
+    let flags = ["--kubelet-config", path.to_str().unwrap()];
+    let text = words(evictions(&evicting(), &flags));
+    for told in [
+        "memory.available (hard): once it evicts, it goes on until 1.5 GiB are available.",
+        "memory.available (soft): the kubelet evicts when it was met for 90 s, and a pod gets at most 45 s to end; once it \
+         evicts, it goes on until 2.5 GiB are available.",
+    ] {
+        assert!(text.contains(told), "{told}\n{text}");
+    }
+    let json: Value =
+        serde_json::from_slice(&evictions(&evicting(), &[&flags[..], &["--json"]].concat()).stdout).unwrap();
+    assert_eq!(json["thresholds"][0]["pod_grace_seconds"], Value::Null);
+    assert_eq!(json["thresholds"][1]["pod_grace_seconds"], 45.0);
+    assert_eq!(json["thresholds"][1]["grace_seconds"], 90.0);
+    assert_eq!(json["thresholds"][1]["evicts_until_bytes"], 2560_u64 << 20);
 }
 
 /// The one line on stderr of a refusal.
@@ -212,6 +269,80 @@ fn an_agent_goes_on_with_a_configuration_that_makes_no_sense() {
     assert_eq!(agent.sample(&threshold), Some(104_857_600.0), "the default");
     assert!(agent.sample("reprieve_problems_total").unwrap() >= 2.0);
     assert_eq!(agent.stop(), 0);
+}
+
+#[test]
+fn a_flag_that_makes_no_sense_leaves_the_agent_the_file_and_the_other_flags() {
+    let captured = full_of_cache();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    fs::write(&path, "kind: KubeletConfiguration\nevictionHard: {memory.available: 300Mi}\n").unwrap();
+    let agent = Agent::start(|command| {
+        command.args(["--interval", "50ms", "--eviction-minimum-reclaim", "memory.available", "--eviction-soft"]);
+        command.args(["memory.available<1Gi", "--eviction-soft-grace-period", "memory.available=1m"]);
+        with_roots(command.arg("--kubelet-config").arg(&path), &captured);
+    });
+    let threshold = |kind| {
+        agent.sample(&format!("reprieve_kubelet_threshold_bytes{{signal=\"memory.available\",kind=\"{kind}\"}}"))
+    };
+    assert_eq!((threshold("hard"), threshold("soft")), (Some(314_572_800.0), Some(1_073_741_824.0)));
+    assert!(agent.sample("reprieve_problems_total").unwrap() >= 1.0, "and says so");
+    assert_eq!(agent.stop(), 0);
+}
+
+#[test]
+fn a_raised_limit_is_no_breath_to_the_agent() {
+    let captured = full_of_cache();
+    let cgroup = captured.sound_cgroup(b"limited").unwrap();
+    // Written over in place, as the agent keeps files open: it never sees half a number.
+    let write = |name: &str, mb: u64| {
+        let mut file = fs::File::options().write(true).open(cgroup.join(name)).unwrap();
+        std::io::Write::write_all(&mut file, format!("{:010}\n", mb * 1_000_000).as_bytes()).unwrap();
+    };
+    write("memory.max", 1000);
+    write("memory.current", 200);
+    let agent = Agent::start(|command| {
+        with_roots(command.args(["--interval", "50ms"]), &captured);
+    });
+    let value = |family: &str| -> Option<f64> {
+        let (_, _, body) = agent.get("/metrics", "");
+        let is_it = |line: &&str| line.starts_with(family) && line.contains("cgroup=\"/limited\"");
+        body.lines().find(is_it)?.rsplit(' ').next()?.parse().ok()
+    };
+    let leak = |from: u64, to: u64| {
+        for mb in (from..=to).step_by(20) {
+            write("memory.current", mb);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        value("reprieve_cgroup_limit_forecast_seconds{")
+    };
+    let limit = |bytes: f64| (value("reprieve_cgroup_memory_limit_bytes{") == Some(bytes)).then_some(());
+    wait_for(PATIENCE, || limit(1e9)).expect("it is seen");
+    assert!(leak(200, 700).is_some(), "the first fall");
+    write("memory.max", 2000);
+    // Limits are read every 16 scans.
+    wait_for(PATIENCE, || limit(2e9)).expect("the limit is seen to be raised");
+    assert!(leak(700, 1500).is_some(), "less was left before, but below another limit");
+}
+
+#[test]
+fn a_lifted_limit_has_no_forecast() {
+    let captured = full_of_cache();
+    let limit = captured.sys().join("fs/cgroup/limited");
+    captured.sound_cgroup(b"limited").unwrap();
+    fs::write(limit.join("memory.max"), "1000000000\n").unwrap();
+    let mut command = reprieve();
+    command.args(["forecast", "--window", "0s", "--interval", "20ms", "--watch", "--all", "--json"]);
+    let mut child = with_roots(&mut command, &captured).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let mut shown = || lines.next().unwrap().unwrap().contains("\"cgroup\":\"/limited\"");
+    assert!(shown());
+    fs::write(limit.join("memory.max"), "max\n").unwrap();
+    // Limits are read every 16 scans.
+    let gone = (0..100).any(|_| !shown());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(gone);
 }
 
 #[test]

@@ -18,4 +18,4 @@ pub use observation::{NodeUsage, Observation, judge_allocatable, judge_node};
 pub use ranking::{PodMemory, RankedPod, rank_pods};
 pub use standing::{StandingCache, StandingReason, judge_standing_cache};
 pub use thresholds::{EvictionSignal, EvictionThreshold, KubeletView, ThresholdState, thresholds_of};
-pub use truth::{NodeTruth, judge_truth};
+pub use truth::NodeTruth;

@@ -55,6 +55,7 @@ impl Forecast {
 pub struct Falling {
     readings: VecDeque<Reading>,
     breathing: Breathing,
+    limit: Option<Bytes>,
 }
 
 /// Readings that are kept: half a minute at the agent's default interval.
@@ -77,7 +78,7 @@ impl Falling {
     /// Takes a reading. `now` is any clock that doesn't go back; a reading of the same moment replaces the last.
     pub fn push(&mut self, now: Duration, left: Bytes) {
         match self.readings.back() {
-            Some((last, _)) if *last > now => *self = Falling::default(),
+            Some((last, _)) if *last > now => *self = Falling { limit: self.limit, ..Falling::default() },
             Some((last, _)) if *last == now => {
                 self.readings.pop_back();
             }
@@ -88,6 +89,16 @@ impl Falling {
         }
         self.readings.push_back((now, left));
         self.breathing.push(now, left);
+    }
+
+    /// Says below which limit it is. Where that is another one than before, all readings until now are forgotten: what a
+    /// new limit leaves is not what was given back.
+    pub fn below(&mut self, limit: Bytes) -> &mut Self {
+        if self.limit.is_some_and(|before| before != limit) {
+            *self = Falling::default();
+        }
+        self.limit = Some(limit);
+        self
     }
 
     /// What was left at the last reading.
@@ -104,26 +115,32 @@ impl Falling {
         if self.readings.len() <= FEWEST {
             return Forecast::Unknown;
         }
-        match self.breathing.judge(left) {
-            Breath::Unknown | Breath::Below => self.by_slope(left.saturating_sub(floor)),
+        match self.breathing.judge(now, left, floor) {
+            Breath::Unknown | Breath::Below => self.by_slope(left.saturating_sub(floor), floor),
             Breath::Level => Forecast::None,
             Breath::Sinking { slope, last: (then, trough) } => {
                 let since = now.saturating_sub(then).as_secs_f64();
                 let expected = trough.get() as f64 + slope * since;
                 let distance = (expected - floor.get() as f64).max(0.0);
                 let slope = Slope { best: slope, steepest: slope * 1.5, shallowest: slope / 1.5 };
-                self.tell(distance, slope)
+                let all: Vec<_> = self.readings.iter().copied().collect();
+                tell(&all, distance, slope)
             }
         }
     }
 
-    fn by_slope(&self, distance: Bytes) -> Forecast {
+    fn by_slope(&self, distance: Bytes, floor: Bytes) -> Forecast {
+        let from = self.breathing.last_disaster(floor);
+        let holds = |(at, _): &&Reading| from.is_none_or(|from| *at > from);
+        let all: Vec<_> = self.readings.iter().filter(holds).copied().collect();
         // Most things don't fall, and need no slopes to know that.
-        let peak = self.readings.iter().map(|(_, left)| *left).max().unwrap_or_default();
+        let peak = all.iter().map(|(_, left)| *left).max().unwrap_or_default();
         if peak.saturating_sub(self.last().unwrap_or_default()) < NOTHING {
             return Forecast::None;
         }
-        let all: Vec<_> = self.readings.iter().copied().collect();
+        if all.len() <= FEWEST {
+            return Forecast::Unknown;
+        }
         let latest = all.get(all.len().saturating_sub(LATEST)..).unwrap_or(&all);
         let (Some(long), Some(short)) = (slope(&all), slope(latest)) else { return Forecast::Unknown };
         let distance = distance.get() as f64;
@@ -140,33 +157,30 @@ impl Falling {
             Some(Some(seconds)) => {
                 let best = distance / seconds.max(f64::MIN_POSITIVE);
                 let slope = Slope { best: -best, steepest: -best / BENT, shallowest: -best * BENT };
-                self.tell(distance, slope)
+                tell(&all, distance, slope)
             }
-            None => self.tell(distance, slope),
+            None => tell(&all, distance, slope),
         }
     }
+}
 
-    fn tell(&self, distance: f64, slope: Slope) -> Forecast {
-        let step = self.seen().as_secs_f64() / self.readings.len().saturating_sub(1).max(1) as f64;
-        let horizon = self.seen().saturating_mul(TIMES_SEEN).min(HORIZON);
-        let after = |slope: f64, part: f64, more: f64| {
-            let seconds = if slope < 0.0 { distance / -slope * part + more } else { f64::INFINITY };
-            Duration::try_from_secs_f64(seconds.max(0.0)).ok().filter(|time| *time <= horizon)
-        };
-        let soonest = after(slope.steepest.min(slope.best), 1.0 - PACE, -step);
-        match (after(slope.best, 1.0, 0.0), soonest) {
-            (Some(best), Some(soonest)) => {
-                let latest = after(slope.shallowest.max(slope.best), 1.0 + PACE, step);
-                Forecast::In { best, soonest, latest }
-            }
-            _ => Forecast::None,
+/// How long it takes over a distance at such a slope, seen in these readings.
+fn tell(readings: &[Reading], distance: f64, slope: Slope) -> Forecast {
+    let ends = readings.first().zip(readings.last());
+    let seen = ends.map_or(Duration::ZERO, |((first, _), (last, _))| last.saturating_sub(*first));
+    let step = seen.as_secs_f64() / readings.len().saturating_sub(1).max(1) as f64;
+    let horizon = seen.saturating_mul(TIMES_SEEN).min(HORIZON);
+    let after = |slope: f64, part: f64, more: f64| {
+        let seconds = if slope < 0.0 { distance / -slope * part + more } else { f64::INFINITY };
+        Duration::try_from_secs_f64(seconds.max(0.0)).ok().filter(|time| *time <= horizon)
+    };
+    let soonest = after(slope.steepest.min(slope.best), 1.0 - PACE, -step);
+    match (after(slope.best, 1.0, 0.0), soonest) {
+        (Some(best), Some(soonest)) => {
+            let latest = after(slope.shallowest.max(slope.best), 1.0 + PACE, step);
+            Forecast::In { best, soonest, latest }
         }
-    }
-
-    /// How long the readings have gone on.
-    fn seen(&self) -> Duration {
-        let ends = self.readings.front().zip(self.readings.back());
-        ends.map_or(Duration::ZERO, |((first, _), (last, _))| last.saturating_sub(*first))
+        _ => Forecast::None,
     }
 }
 

@@ -140,7 +140,7 @@ impl CacheKeeper {
 
     /// The margin of a threshold.
     pub fn margin(&self, state: &ThresholdState) -> Bytes {
-        self.settings.margin.of(state.at, state.observation.capacity)
+        self.settings.margin.of(state.at, state.until(), state.observation.capacity)
     }
 
     /// Decides at the moment `now`. `forecast` tells when the nearest threshold is reached, and `means` are those that the

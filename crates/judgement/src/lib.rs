@@ -42,7 +42,7 @@ pub use container_meminfo::judge_meminfo;
 pub use eviction::{
     CacheHolder, CgroupFacts, EvictionRules, EvictionSignal, EvictionThreshold, Evictions, KubeletView, NodeTruth,
     NodeUsage, Observation, PodMemory, RankedPod, StandingCache, StandingReason, ThresholdState, judge_allocatable,
-    judge_evictions, judge_node, judge_standing_cache, judge_truth, rank_pods, thresholds_of,
+    judge_evictions, judge_node, judge_standing_cache, rank_pods, thresholds_of,
 };
 pub use first_process::{
     FirstProcess, OldestSurvivor, RememberedProcess, VictimProcess, judge_remembered, judge_survivors,

@@ -36,7 +36,11 @@ enum Experiment {
         machines: Machines,
     },
     /// Record the series of fixtures/forecast anew, on this machine
-    Record,
+    Record {
+        /// Scenarios to record; all of them if none is named
+        #[arg(value_name = "SCENARIO")]
+        scenarios: Vec<String>,
+    },
     /// Hold the forecast against these series
     Replay,
 }
@@ -101,9 +105,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let series = workspace::root().join("fixtures").join("forecast").display().to_string();
     match &options.experiment {
         Experiment::Replay => here(&["replay", &series]),
-        Experiment::Record => {
+        Experiment::Record { scenarios } => {
             ensure_root()?;
-            here(&["record", &series])
+            let arguments: Vec<&str> =
+                ["record", series.as_str()].into_iter().chain(scenarios.iter().map(String::as_str)).collect();
+            here(&arguments)
         }
         Experiment::Means { machines } => {
             println!(

@@ -100,7 +100,6 @@ impl NodeSamples {
         }
         for (gone, _) in summary.removed.drain(..) {
             self.owners.remove(&gone);
-            self.limits.remove(&gone);
         }
         for cgroup in self.tree.iter() {
             self.owners.entry(cgroup.id()).or_insert_with(|| Owner::of(cgroup.path()));
@@ -155,14 +154,18 @@ impl NodeSamples {
         let node = NodeMemory { meminfo: self.meminfo, counting_error: Bytes::ZERO };
         let machine = self.meminfo.total.unwrap_or(Bytes::new(u64::MAX));
         let mut available: HashMap<CgroupId, Option<Bytes>> = HashMap::with_capacity(self.tree.len());
+        // What has no limit any more, or is gone, has no forecast.
+        let mut before = std::mem::take(&mut self.limits);
         for cgroup in self.tree.iter() {
             let above =
                 cgroup.parent().map_or(self.meminfo.available, |parent| available.get(&parent).copied().flatten());
             let left = judge_within(above, cgroup.memory(), &node);
             available.insert(cgroup.id(), left);
-            let limited = cgroup.memory().max.and_then(|max| max.below(machine).bytes()).is_some();
-            if let Some(left) = left.filter(|_| limited) {
-                self.limits.entry(cgroup.id()).or_default().push(now, left);
+            let limit = cgroup.memory().max.and_then(|max| max.below(machine).bytes());
+            if let Some((left, limit)) = left.zip(limit) {
+                let mut falling = before.remove(&cgroup.id()).unwrap_or_default();
+                falling.below(limit).push(now, left);
+                self.limits.insert(cgroup.id(), falling);
             }
         }
     }

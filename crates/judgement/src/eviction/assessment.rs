@@ -9,7 +9,7 @@ use super::observation::{NodeUsage, judge_allocatable, judge_node};
 use super::ranking::{PodMemory, RankedPod, rank_pods};
 use super::standing::{StandingCache, judge_standing_cache};
 use super::thresholds::{EvictionThreshold, KubeletView, ThresholdState};
-use super::truth::{NodeTruth, judge_truth};
+use super::truth::{NodeTruth, judge_node_truth, judge_pods_truth};
 
 /// One cgroup's reading, and whose it is.
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +84,11 @@ impl CacheHolder {
 }
 
 impl Evictions {
+    /// Whether the kubelet evicts nobody for memory: not because it sees nothing, but because no threshold is set.
+    pub fn has_no_threshold(&self) -> bool {
+        self.thresholds.is_empty() && self.view.node.is_some()
+    }
+
     /// The threshold that is nearest to being met, the hard ones before the soft ones of the same distance.
     pub fn nearest(&self) -> Option<&ThresholdState> {
         let key = |state: &&ThresholdState| {
@@ -105,6 +110,7 @@ pub fn judge_evictions<'a>(
     let mut evictions = Evictions::default();
     let mut bounds: HashMap<&CgroupPath, Bounds> = HashMap::new();
     let mut pods = Vec::new();
+    let mut requests: HashMap<String, Bytes> = HashMap::new();
     let mut kubepods = None;
     for cgroup in cgroups {
         let above = cgroup.path.parent().and_then(|parent| bounds.get(&parent).copied()).unwrap_or_default();
@@ -116,15 +122,19 @@ pub fn judge_evictions<'a>(
         }
         if cgroup.path.is_root() {
             evictions.view.node = judge_node(cgroup.memory, rules.version, meminfo, rules.node_usage);
-            evictions.node_truth = evictions.view.node.map(|seen| judge_truth(cgroup.memory, &seen, Some(meminfo)));
+            evictions.node_truth = evictions.view.node.map(|seen| judge_node_truth(cgroup.memory, &seen, meminfo));
         } else if kubepods.is_none() && holds_all_pods(cgroup.owner) {
             kubepods = Some(*cgroup.memory);
             evictions.kubepods = Some(cgroup.path.clone());
         } else if let Some(pod) = pod_of(&cgroup) {
-            pods.push(pod_memory(&pod, cgroup.memory, specs.get(pod.uid.as_str()).copied()));
+            let pod = pod_memory(&pod, cgroup.memory, specs.get(pod.uid.as_str()).copied());
+            if !pod.request_is_guess() {
+                requests.insert(pod.uid.clone(), pod.assumed_request());
+            }
+            pods.push(pod);
         }
         if is_holder(&cgroup) {
-            let request = cgroup.owner.pod.as_ref().and_then(|uid| specs.get(uid.as_str())).map(|spec| spec.request);
+            let request = cgroup.owner.pod.as_ref().and_then(|uid| requests.get(uid.as_str())).copied();
             evictions.holders.push(CacheHolder {
                 path: cgroup.path.clone(),
                 owner: cgroup.owner.clone(),
@@ -136,7 +146,7 @@ pub fn judge_evictions<'a>(
     }
     evictions.view.allocatable = kubepods.as_ref().and_then(judge_allocatable);
     evictions.pods_truth =
-        evictions.view.allocatable.zip(kubepods).map(|(seen, memory)| judge_truth(&memory, &seen, None));
+        evictions.view.allocatable.zip(kubepods).map(|(seen, memory)| judge_pods_truth(&memory, &seen, meminfo));
     evictions.thresholds = evictions.view.judge(rules.thresholds);
     evictions.pods = rank_pods(pods);
     evictions
@@ -162,7 +172,8 @@ impl Default for Bounds {
 impl Bounds {
     fn with(self, cgroup: &CgroupFacts<'_>, capacity: Bytes) -> Bounds {
         let memory = cgroup.memory;
-        let limit = memory.max.and_then(|max| max.below(capacity).bytes());
+        // The limit of all pods lies above the kubelet's own threshold for them: it bounds nothing before that acts.
+        let limit = memory.max.filter(|_| !is_above_pods(cgroup.owner)).and_then(|max| max.below(capacity).bytes());
         let protection = [memory.low, memory.min].into_iter().flatten().map(|limit| match limit {
             Limit::Max => Bytes::new(u64::MAX),
             Limit::At(bytes) => bytes,
@@ -179,7 +190,12 @@ impl Bounds {
 
 /// The cgroup `kubepods` itself: of Kubernetes, but of no class and no pod.
 fn holds_all_pods(owner: &Owner) -> bool {
-    owner.driver.is_some() && owner.qos.is_none() && owner.pod.is_none() && owner.container.is_none()
+    is_above_pods(owner) && owner.qos.is_none()
+}
+
+/// The cgroup `kubepods`, or that of a class.
+fn is_above_pods(owner: &Owner) -> bool {
+    owner.driver.is_some() && owner.pod.is_none() && owner.container.is_none()
 }
 
 struct Pod {
@@ -234,7 +250,7 @@ mod tests {
     use reprieve_readings::MemoryStat;
 
     use super::*;
-    use crate::eviction::thresholds_of;
+    use crate::eviction::{StandingReason, thresholds_of};
 
     const UID: &str = "5bdc3be0-7759-43c7-9f22-d581fc6b5750";
 
@@ -315,6 +331,30 @@ mod tests {
             !holders.iter().any(|(path, _)| path.starts_with(&format!("{}/", holders[0].0))),
             "parts of the container"
         );
+    }
+
+    #[test]
+    fn the_limit_of_all_pods_bounds_no_pod_s_cache() {
+        let of = |class: &str, max: Option<u64>| {
+            let pod = format!("/kubepods{class}/pod{UID}");
+            let container = format!("{pod}/{}", "ab".repeat(32));
+            let evictions = judge(&[
+                ("/", memory(950, 700, None, None)),
+                ("/kubepods", memory(800, 650, Some(880), None)),
+                ("/kubepods/besteffort", memory(800, 650, None, None)),
+                ("/kubepods/burstable", memory(800, 650, None, None)),
+                (&pod, memory(700, 650, max, None)),
+                (&container, memory(700, 650, None, None)),
+            ]);
+            let holder = evictions.holders.iter().find(|holder| holder.path.to_string() == container).unwrap();
+            holder.standing.map(|standing| standing.reason)
+        };
+        assert_eq!(of("/besteffort", None), Some(StandingReason::NoLimit));
+        assert_eq!(of("/burstable", None), Some(StandingReason::NoLimit));
+        assert_eq!(of("/burstable", Some(720)), None, "the request is not known");
+        assert_eq!(of("", Some(720)), None, "a Guaranteed pod requests its limit");
+        let (limit, request) = (Bytes::from_mib(720), Bytes::ZERO);
+        assert_eq!(of("/besteffort", Some(720)), Some(StandingReason::LimitAboveRequest { limit, request }));
     }
 
     #[test]

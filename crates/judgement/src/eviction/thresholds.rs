@@ -41,6 +41,8 @@ pub struct EvictionThreshold {
     pub amount: EvictionAmount,
     /// A soft threshold: the kubelet waits so long first.
     pub grace: Option<Duration>,
+    /// Of a soft threshold: how long a pod gets at most to end; `None` where it gets its own grace period.
+    pub pod_grace: Option<Duration>,
     /// Once it acts, it goes on until so much more is available.
     pub minimum_reclaim: Option<EvictionAmount>,
 }
@@ -48,10 +50,20 @@ pub struct EvictionThreshold {
 /// The thresholds that a configuration gives (`ParseThresholdConfig` and `addAllocatableThresholds`,
 /// pkg/kubelet/eviction/helpers.go, kubelet 1.36): the hard one holds for all pods' cgroup too.
 pub fn thresholds_of(configuration: &EvictionConfiguration) -> Vec<EvictionThreshold> {
-    let minimum_reclaim = configuration.minimum_reclaim;
-    let node = |amount, grace| EvictionThreshold { signal: EvictionSignal::Node, amount, grace, minimum_reclaim };
-    let hard = configuration.hard.map(|amount| node(amount, None));
-    let soft = configuration.soft.map(|(amount, grace)| node(amount, Some(grace)));
+    let hard = configuration.hard.map(|amount| EvictionThreshold {
+        signal: EvictionSignal::Node,
+        amount,
+        grace: None,
+        pod_grace: None,
+        minimum_reclaim: configuration.minimum_reclaim,
+    });
+    let soft = configuration.soft.map(|(amount, grace)| EvictionThreshold {
+        signal: EvictionSignal::Node,
+        amount,
+        grace: Some(grace),
+        pod_grace: Some(configuration.soft_pod_grace).filter(|grace| *grace < Duration::MAX),
+        minimum_reclaim: configuration.minimum_reclaim,
+    });
     let allocatable = hard.filter(|_| configuration.allocatable);
     let allocatable = allocatable.map(|hard| EvictionThreshold { signal: EvictionSignal::Allocatable, ..hard });
     hard.into_iter().chain(soft).chain(allocatable).collect()

@@ -2,6 +2,9 @@
 //!
 //! While what is left stays above the last troughs, a fall is a breath and no leak. What leaks under the breathing shows
 //! in the troughs themselves, which then lie deeper and deeper.
+//!
+//! A trough at the floor is no breath: what rises from there was killed or evicted, and may leak again. Nothing from
+//! before tells anything of what comes after.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,11 +16,22 @@ use super::slope::Reading;
 /// The turns of a series.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Breathing {
-    troughs: VecDeque<Reading>,
+    troughs: VecDeque<Trough>,
     falling: bool,
     high: Bytes,
     low: Reading,
-    begun: bool,
+    /// By how much the reading at `low` was below the one before.
+    step: Bytes,
+    last: Option<Bytes>,
+}
+
+/// The deepest reading between two highs.
+#[derive(Debug, Clone, Copy)]
+struct Trough {
+    at: Duration,
+    left: Bytes,
+    /// A floor so far below may have been reached between two readings.
+    reach: Bytes,
 }
 
 /// What a trough line foretells.
@@ -40,32 +54,49 @@ pub(super) enum Breath {
 
 /// Troughs that are kept.
 const KEPT: usize = 6;
+/// A floor that lies below a trough by one part of so many of the fall, or of the rise after it, is as good as reached.
+const NEAR: u64 = 8;
+/// Older troughs are forgotten.
+const OLDEST: Duration = Duration::from_secs(600);
+/// A fall that lasts for so many of the longest breaths is none.
+const BREATHS: u32 = 3;
 /// Less than this is no breath.
 const SMALLEST: Bytes = Bytes::from_mib(2);
 
 impl Breathing {
     pub(super) fn push(&mut self, now: Duration, left: Bytes) {
-        if !std::mem::replace(&mut self.begun, true) {
-            (self.high, self.low, self.falling) = (left, (now, left), true);
-        }
+        let step = match self.last.replace(left) {
+            Some(last) => last.saturating_sub(left),
+            None => {
+                (self.high, self.low, self.falling) = (left, (now, left), true);
+                Bytes::ZERO
+            }
+        };
         if self.falling {
             self.high = self.high.max(left);
             if left <= self.low.1 {
-                self.low = (now, left);
+                (self.low, self.step) = ((now, left), step);
             } else if left.saturating_sub(self.low.1) >= self.turn() {
-                if self.troughs.len() == KEPT {
-                    self.troughs.pop_front();
-                }
-                // The begin of a series is no trough.
-                if self.high.saturating_sub(self.low.1) >= SMALLEST {
-                    self.troughs.push_back(self.low);
-                }
+                self.keep_trough();
                 (self.falling, self.high) = (false, left);
             }
         } else if left >= self.high {
             self.high = left;
         } else if self.high.saturating_sub(left) >= self.turn() {
-            (self.falling, self.low) = (true, (now, left));
+            (self.falling, self.low, self.step) = (true, (now, left), step);
+        }
+    }
+
+    fn keep_trough(&mut self) {
+        if self.troughs.len() == KEPT {
+            self.troughs.pop_front();
+        }
+        let (at, left) = self.low;
+        let swing = self.high.saturating_sub(left);
+        // The begin of a series is no trough.
+        if swing >= SMALLEST {
+            let reach = self.step.clamp(Bytes::new(swing.get() / NEAR), Bytes::new(swing.get() / 4));
+            self.troughs.push_back(Trough { at, left, reach });
         }
     }
 
@@ -74,26 +105,46 @@ impl Breathing {
         Bytes::new(self.high.saturating_sub(self.low.1).get() / 4).max(SMALLEST)
     }
 
-    pub(super) fn judge(&self, left: Bytes) -> Breath {
-        let deepest = self.troughs.iter().map(|(_, trough)| *trough).min();
-        let Some((deepest, &last)) = deepest.zip(self.troughs.back()) else { return Breath::Unknown };
-        let swing = self.high.saturating_sub(last.1).get();
-        let sinking = self.slope();
+    /// When it last rose from the floor.
+    pub(super) fn last_disaster(&self, floor: Bytes) -> Option<Duration> {
+        let is_at = |trough: &&Trough| trough.left <= floor.saturating_add(trough.reach);
+        self.troughs.iter().rev().find(is_at).map(|trough| trough.at)
+    }
+
+    pub(super) fn judge(&self, now: Duration, left: Bytes, floor: Bytes) -> Breath {
+        let troughs = self.troughs_that_hold(now, floor);
+        let deepest = troughs.iter().map(|trough| trough.left).min();
+        let Some((deepest, last)) = deepest.zip(troughs.last()) else { return Breath::Unknown };
+        let swing = self.high.saturating_sub(last.left).get();
+        let sinking = slope(&troughs);
         let slack = Bytes::new(if sinking.is_some() { swing / 2 } else { swing / 16 });
         if left.saturating_add(slack) < deepest {
             return Breath::Below;
         }
-        sinking.map_or(Breath::Level, |slope| Breath::Sinking { slope, last })
+        sinking.map_or(Breath::Level, |slope| Breath::Sinking { slope, last: (last.at, last.left) })
     }
 
-    /// The troughs' slope, if most lie deeper than the one before.
-    fn slope(&self) -> Option<f64> {
-        let pairs = || self.troughs.iter().zip(self.troughs.iter().skip(1));
-        let deeper = pairs().filter(|((_, before), (_, after))| after < before).count();
-        let (first, last) = self.troughs.front().zip(self.troughs.back())?;
-        let seconds = last.0.saturating_sub(first.0).as_secs_f64();
-        let enough = self.troughs.len() >= 3 && deeper * 3 >= pairs().count() * 2 && seconds > 0.0;
-        let sunk = first.1.get() as f64 - last.1.get() as f64;
-        (enough && sunk > 0.0).then(|| -sunk / seconds)
+    /// The troughs since the last disaster, unless the fall that goes on is too long for a breath.
+    fn troughs_that_hold(&self, now: Duration, floor: Bytes) -> Vec<Trough> {
+        let from = self.last_disaster(floor);
+        let holds =
+            |trough: &&Trough| from.is_none_or(|from| trough.at > from) && now.saturating_sub(trough.at) <= OLDEST;
+        let troughs: Vec<_> = self.troughs.iter().filter(holds).copied().collect();
+        let Some(last) = troughs.last() else { return troughs };
+        let apart = |pair: &[Trough]| Some(pair.last()?.at.saturating_sub(pair.first()?.at));
+        let longest = troughs.windows(2).filter_map(apart).max();
+        let lasts = longest.is_none_or(|longest| now.saturating_sub(last.at) <= longest.saturating_mul(BREATHS));
+        if lasts { troughs } else { Vec::new() }
     }
+}
+
+/// The troughs' slope, if most lie deeper than the one before.
+fn slope(troughs: &[Trough]) -> Option<f64> {
+    let pairs = || troughs.iter().zip(troughs.iter().skip(1));
+    let deeper = pairs().filter(|(before, after)| after.left < before.left).count();
+    let (first, last) = troughs.first().zip(troughs.last())?;
+    let seconds = last.at.saturating_sub(first.at).as_secs_f64();
+    let enough = troughs.len() >= 3 && deeper * 3 >= pairs().count() * 2 && seconds > 0.0;
+    let sunk = first.left.get() as f64 - last.left.get() as f64;
+    (enough && sunk > 0.0).then(|| -sunk / seconds)
 }

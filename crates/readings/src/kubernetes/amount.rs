@@ -11,7 +11,7 @@ use crate::quantity::parse_quantity;
 pub enum EvictionAmount {
     /// So many bytes.
     Quantity(Bytes),
-    /// A share of the capacity, from 0 to 1, in the precision that the kubelet has it
+    /// A share of the capacity, of thresholds from 0 to 1, in the precision that the kubelet has it
     /// (`ThresholdValue.Percentage`, pkg/kubelet/eviction/api/types.go, kubelet 1.36).
     Share(f32),
 }
@@ -31,10 +31,24 @@ impl EvictionAmount {
         if matches!(number, b"0" | b"100") {
             return Ok(None);
         }
-        let digits = number.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
-        let percent: f32 =
-            std::str::from_utf8(number).ok().filter(|_| digits).and_then(|text| text.parse().ok()).ok_or_else(error)?;
-        if (0.0..=100.0).contains(&percent) { Ok(Some(EvictionAmount::Share(percent / 100.0))) } else { Err(error()) }
+        let percent = percent(number).filter(|percent| *percent <= 100.0).ok_or_else(error)?;
+        Ok(Some(EvictionAmount::Share(percent / 100.0)))
+    }
+
+    /// Parses a minimum-reclaim, which may be nothing (`0Mi`), and all (`100%`) or more than that
+    /// (`parseMinimumReclaims`, pkg/kubelet/eviction/helpers.go, kubelet 1.36).
+    ///
+    /// # Errors
+    /// What the kubelet refuses too: no amount, less than nothing, `0%`.
+    pub fn parse_minimum_reclaim(text: &[u8]) -> Result<Self, ParseError> {
+        let error = || ParseError::new("a minimum-reclaim such as 0Mi, 100Mi or 5%", text);
+        match text.strip_suffix(b"%") {
+            Some(number) => {
+                let percent = percent(number).filter(|percent| *percent > 0.0).ok_or_else(error)?;
+                Ok(EvictionAmount::Share(percent / 100.0))
+            }
+            None => parse_quantity(text).map(EvictionAmount::Quantity).map_err(|_| error()),
+        }
     }
 
     /// The amount in bytes, where all there is are `capacity` (`GetThresholdQuantity`).
@@ -45,6 +59,12 @@ impl EvictionAmount {
             EvictionAmount::Share(share) => Bytes::new((capacity.get() as f64 * f64::from(share)) as u64),
         }
     }
+}
+
+/// A number of percent, in float32 as the kubelet has it.
+fn percent(number: &[u8]) -> Option<f32> {
+    let is_digit = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+    std::str::from_utf8(number).ok().filter(|_| number.iter().all(is_digit)).and_then(|text| text.parse().ok())
 }
 
 /// Parses what the kubelet's flags take: `memory.available<100Mi,nodefs.available<10%`, with `separator` `<` for

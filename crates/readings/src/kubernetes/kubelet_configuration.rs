@@ -12,17 +12,18 @@ use serde::Deserialize;
 use super::amount::EvictionAmount;
 use super::document::{self, DocumentError};
 use crate::escape::Escaped;
+use crate::parse::ParseError;
 
 /// The settings of memory eviction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvictionConfiguration {
-    /// Below it pods are evicted at once. `None` where that is switched off.
+    /// Below it pods are evicted at once. `None` where there is no such threshold.
     pub hard: Option<EvictionAmount>,
     /// Below it pods are evicted after the grace period.
     pub soft: Option<(EvictionAmount, Duration)>,
     /// How far above a threshold the kubelet goes on evicting.
     pub minimum_reclaim: Option<EvictionAmount>,
-    /// The longest grace that a pod gets in a soft eviction.
+    /// The longest grace that a pod gets in a soft eviction; `Duration::MAX` where it keeps its own.
     pub soft_pod_grace: Duration,
     /// Whether the cgroup of all pods has a threshold too (`enforceNodeAllocatable` has `pods`).
     pub allocatable: bool,
@@ -73,7 +74,7 @@ struct Document {
 pub fn parse_kubelet_configuration(text: &[u8]) -> Result<EvictionConfiguration, DocumentError> {
     let mut document: Document = document::parse(text)?;
     let inner = document.kubeletconfig.take();
-    let named_by_field = inner.is_some();
+    let is_answer = inner.is_some();
     if let Some(inner) = inner {
         document = *inner;
     }
@@ -84,13 +85,23 @@ pub fn parse_kubelet_configuration(text: &[u8]) -> Result<EvictionConfiguration,
             return Err(DocumentError::new(format_args!("kind {kind}, where KubeletConfiguration was expected")));
         }
         // Kubernetes' own guide adds the kind to what `/configz` answers: not all versions do.
-        None if named_by_field => {}
+        None if is_answer => {}
         None => return Err(DocumentError::new("no `kind: KubeletConfiguration`")),
+    }
+    if is_answer {
+        document.mean_none_by_what_is_missing();
     }
     Ok(document.into_configuration())
 }
 
 impl Document {
+    /// `/configz` shows the settings after defaults were set, and leaves out what is empty (`omitempty` in
+    /// `KubeletConfiguration`, k8s.io/kubelet/config/v1beta1/types.go): what is missing there is none, not the default.
+    fn mean_none_by_what_is_missing(&mut self) {
+        self.eviction_hard.get_or_insert_default();
+        self.enforce_node_allocatable.get_or_insert_default();
+    }
+
     fn into_configuration(self) -> EvictionConfiguration {
         let mut configuration = EvictionConfiguration::default();
         let merge = self.merge_default_eviction_settings == Some(true);
@@ -118,13 +129,14 @@ impl Document {
 }
 
 impl EvictionConfiguration {
-    /// Takes the hard thresholds. Where there are some but none for memory, memory has none, unless the defaults are
-    /// merged in (`mergeDefaultEvictionSettings`).
+    /// Takes the hard thresholds. Where there are none for memory, memory has none, unless the defaults are merged in
+    /// (`mergeDefaultEvictionSettings`): the kubelet takes its defaults only where nothing at all is said, and an empty
+    /// list says something (`EvictionHard == nil` in cmd/kubelet/app/server.go).
     pub fn set_hard(&mut self, entries: &BTreeMap<String, String>, merge_defaults: bool) {
         self.hard = match entries.get(SIGNAL) {
-            None if entries.is_empty() || merge_defaults => Some(DEFAULT_HARD),
+            None if merge_defaults => Some(DEFAULT_HARD),
             None => None,
-            Some(text) => self.amount("evictionHard", text).unwrap_or(Some(DEFAULT_HARD)),
+            Some(text) => self.amount("evictionHard", text, EvictionAmount::parse).unwrap_or(Some(DEFAULT_HARD)),
         };
     }
 
@@ -132,7 +144,7 @@ impl EvictionConfiguration {
     pub fn set_soft(&mut self, thresholds: &BTreeMap<String, String>, grace_periods: &BTreeMap<String, String>) {
         self.soft = None;
         let Some(text) = thresholds.get(SIGNAL) else { return };
-        let Some(Some(amount)) = self.amount("evictionSoft", text) else { return };
+        let Some(Some(amount)) = self.amount("evictionSoft", text, EvictionAmount::parse) else { return };
         match grace_periods.get(SIGNAL).map(|text| parse_go_duration(text)) {
             Some(Some(grace)) => self.soft = Some((amount, grace)),
             Some(None) => self.note("evictionSoftGracePeriod: memory.available has no duration such as 1m30s".into()),
@@ -142,13 +154,14 @@ impl EvictionConfiguration {
 
     /// Takes how much more than the threshold is to be freed.
     pub fn set_minimum_reclaim(&mut self, entries: &BTreeMap<String, String>) {
-        self.minimum_reclaim =
-            entries.get(SIGNAL).and_then(|text| self.amount("evictionMinimumReclaim", text).flatten());
+        self.minimum_reclaim = entries
+            .get(SIGNAL)
+            .and_then(|text| self.amount("evictionMinimumReclaim", text, EvictionAmount::parse_minimum_reclaim));
     }
 
     /// `None` where the text makes no sense, which is noted.
-    fn amount(&mut self, field: &str, text: &str) -> Option<Option<EvictionAmount>> {
-        let parsed = EvictionAmount::parse(text.as_bytes());
+    fn amount<T>(&mut self, field: &str, text: &str, parse: impl FnOnce(&[u8]) -> Result<T, ParseError>) -> Option<T> {
+        let parsed = parse(text.as_bytes());
         parsed.map_err(|error| self.note(format!("{field}: memory.available: {error}"))).ok()
     }
 
@@ -210,6 +223,44 @@ mod tests {
         let others = "kind: KubeletConfiguration\nevictionHard: {nodefs.available: 10%}\n";
         assert_eq!(parse(others).hard, None, "naming one signal takes the defaults from all others");
         assert_eq!(parse(&format!("{others}mergeDefaultEvictionSettings: true\n")).hard, Some(DEFAULT_HARD));
+    }
+
+    #[test]
+    fn an_empty_list_of_hard_thresholds_is_none() {
+        let empty = "kind: KubeletConfiguration\nevictionHard: {}\n";
+        assert_eq!(parse(empty).hard, None);
+        assert_eq!(parse(&format!("{empty}mergeDefaultEvictionSettings: true\n")).hard, Some(DEFAULT_HARD));
+        assert_eq!(parse("kind: KubeletConfiguration\nevictionHard:\n").hard, Some(DEFAULT_HARD), "null is not set");
+        assert!(!parse("kind: KubeletConfiguration\nenforceNodeAllocatable: []\n").allocatable);
+        let mut by_flag = EvictionConfiguration::default();
+        by_flag.set_hard(&Entries::new(), false);
+        assert_eq!(by_flag.hard, None, "--eviction-hard=''");
+    }
+
+    #[test]
+    fn what_configz_does_not_show_is_none() {
+        let real = include_bytes!("../../../../fixtures/kubelet-v1-1.36/eviction/configz-before.json");
+        let real = String::from_utf8(real.to_vec()).unwrap();
+        let configuration = parse(&real);
+        assert_eq!(configuration.hard, Some(EvictionAmount::Quantity(Bytes::from_mib(100))));
+        assert!(configuration.allocatable);
+        let (before, rest) = real.split_once("\"evictionHard\":{").unwrap();
+        let (_, after) = rest.split_once("},").unwrap();
+        assert_eq!(parse(&format!("{before}{after}")).hard, None);
+        assert!(!parse(&real.replace("\"enforceNodeAllocatable\":[\"pods\"],", "")).allocatable);
+    }
+
+    #[test]
+    fn a_minimum_reclaim_may_be_nothing() {
+        let reclaim = |text| {
+            let of = format!("kind: KubeletConfiguration\nevictionMinimumReclaim: {{memory.available: {text}}}\n");
+            let configuration = parse(&of);
+            (configuration.minimum_reclaim, configuration.notes.len())
+        };
+        assert_eq!(reclaim("0Mi"), (Some(EvictionAmount::Quantity(Bytes::ZERO)), 0));
+        assert_eq!(reclaim("100%"), (Some(EvictionAmount::Share(1.0)), 0));
+        assert_eq!(reclaim("0%"), (None, 1), "the kubelet refuses it");
+        assert_eq!(reclaim("-5Mi"), (None, 1));
     }
 
     #[test]

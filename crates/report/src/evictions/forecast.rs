@@ -12,7 +12,12 @@ use super::{ForecastOf, ForecastRow};
 /// The rows as a table, at most 80 columns wide: what runs out first stands first.
 pub fn forecast_table(rows: &[ForecastRow], evictions: &Evictions) -> String {
     if rows.is_empty() {
-        return "Nothing runs out: none of the kubelet's thresholds and no cgroup's limit is neared.\n".to_owned();
+        let thresholds = if evictions.has_no_threshold() {
+            "the kubelet has no threshold for memory,"
+        } else {
+            "none of the kubelet's thresholds"
+        };
+        return format!("Nothing runs out: {thresholds} and no cgroup's limit is neared.\n");
     }
     let mut text = format!("{:<38} {:>10} {:>10}  {}\n", "WHAT RUNS OUT", "LEFT", "TIME LEFT", "LIKELY RANGE");
     for row in sorted(rows) {

@@ -100,6 +100,7 @@ struct Threshold {
     threshold_bytes: u64,
     evicts_until_bytes: u64,
     grace_seconds: Option<f64>,
+    pod_grace_seconds: Option<f64>,
     met: bool,
     forecast: Time,
 }
@@ -113,6 +114,7 @@ impl Threshold {
             threshold_bytes: state.at.get(),
             evicts_until_bytes: state.until().get(),
             grace_seconds: grace.map(|grace| grace.as_secs_f64()),
+            pod_grace_seconds: state.threshold.pod_grace.map(|grace| grace.as_secs_f64()),
             met: state.is_met(),
             forecast: Time::of(forecast),
         }
@@ -128,6 +130,7 @@ struct Pod {
     working_set_bytes: Option<u64>,
     request_bytes: Option<u64>,
     above_request_bytes: Option<i64>,
+    reason: &'static str,
     critical: bool,
 }
 
@@ -142,6 +145,12 @@ impl Pod {
             working_set_bytes: pod.working_set.map(Bytes::get),
             request_bytes: (!pod.request_is_guess()).then(|| pod.assumed_request().get()),
             above_request_bytes: i64::try_from(ranked.beyond_request).ok(),
+            reason: match pod.working_set {
+                _ if pod.critical => "critical_never_evicted",
+                None => "no_statistics",
+                Some(_) if ranked.exceeds_request => "above_request",
+                Some(_) => "within_request",
+            },
             critical: pod.critical,
         }
     }

@@ -2,6 +2,7 @@
 //! and what the cache keeper would do.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use reprieve_judgement::{
     EvictionSignal, Forecast, KeeperDecision, NodeTruth, Observation, RankedPod, StandingReason, ThresholdState,
@@ -9,7 +10,7 @@ use reprieve_judgement::{
 use reprieve_readings::{Bytes, Escaped};
 
 use super::EvictionsReport;
-use super::words::{fit, forecast, name, range, signed};
+use super::words::{fit, forecast, name, range, signed, time};
 use crate::explain::wrap;
 
 /// So many pods and holders are shown.
@@ -44,7 +45,12 @@ fn truth(report: &EvictionsReport<'_>, signal: EvictionSignal) -> Option<NodeTru
 /// One sentence: is it near, and is it wrong?
 fn verdict(report: &EvictionsReport<'_>) -> String {
     let Some(nearest) = report.evictions.nearest() else {
-        return wrap("", "The kubelet has no threshold for memory here, or what it holds against one can't be read.");
+        let text = if report.evictions.has_no_threshold() {
+            "The kubelet evicts nobody for memory: it has no threshold. What runs out is left to the kernel, which kills."
+        } else {
+            "What the kubelet sees can't be read here."
+        };
+        return wrap("", text);
     };
     let signal = nearest.threshold.signal;
     let kind = kind(nearest);
@@ -53,9 +59,9 @@ fn verdict(report: &EvictionsReport<'_>) -> String {
         let act = if nearest.threshold.grace.is_some() { "evicts after the grace period" } else { "evicts now" };
         format!("The kubelet {act}: {signal} is {below} below its {kind} threshold.")
     } else {
-        let time = pairs(report).find(|(state, _)| *state == nearest).map_or(Forecast::Unknown, |(_, time)| time);
-        let when = match (time, range(time)) {
-            (Forecast::In { .. }, Some(range)) => format!(" At this pace it is there in {} ({range}).", forecast(time)),
+        let left = pairs(report).find(|(state, _)| *state == nearest).map_or(Forecast::Unknown, |(_, left)| left);
+        let when = match (left, range(left)) {
+            (Forecast::In { .. }, Some(range)) => format!(" At this pace it is there in {} ({range}).", forecast(left)),
             (Forecast::None, _) => " Nothing points there.".to_owned(),
             _ => String::new(),
         };
@@ -78,8 +84,14 @@ fn kind(state: &ThresholdState) -> &'static str {
 }
 
 fn signals(report: &EvictionsReport<'_>) -> String {
-    let mut text =
-        format!("\n{:<34} {:>10} {:>10} {:>10} {:>10}\n", "SIGNAL", "THRESHOLD", "AVAILABLE", "REALLY", "TIME LEFT");
+    let mut text = "\n".to_owned();
+    if !report.evictions.thresholds.is_empty() {
+        let _ = writeln!(
+            text,
+            "{:<34} {:>10} {:>10} {:>10} {:>10}",
+            "SIGNAL", "THRESHOLD", "AVAILABLE", "REALLY", "TIME LEFT"
+        );
+    }
     for (state, time) in pairs(report) {
         let really = truth(report, state.threshold.signal).map_or("?".to_owned(), |truth| truth.available.to_string());
         let what = format!("{} ({})", state.threshold.signal, kind(state));
@@ -91,6 +103,11 @@ fn signals(report: &EvictionsReport<'_>) -> String {
             forecast(time)
         );
     }
+    for state in &report.evictions.thresholds {
+        if let Some(sentence) = how_it_evicts(state) {
+            text += &wrap("", &sentence);
+        }
+    }
     for (signal, observation) in [("node", report.evictions.view.node), ("pods", report.evictions.view.allocatable)] {
         if let Some(observation) = observation {
             let truth = if signal == "node" { report.evictions.node_truth } else { report.evictions.pods_truth };
@@ -98,6 +115,24 @@ fn signals(report: &EvictionsReport<'_>) -> String {
         }
     }
     text
+}
+
+/// What a threshold has beside its amount: grace periods, and how far the kubelet goes once it evicts.
+fn how_it_evicts(state: &ThresholdState) -> Option<String> {
+    let mut parts = Vec::new();
+    if let Some(grace) = state.threshold.grace {
+        let pods = match state.threshold.pod_grace {
+            Some(Duration::ZERO) => "pods get no time to end".to_owned(),
+            Some(pods) => format!("a pod gets at most {} to end", time(pods)),
+            None => "pods get their own grace period".to_owned(),
+        };
+        parts.push(format!("the kubelet evicts when it was met for {}, and {pods}", time(grace)));
+    }
+    if state.until() > state.at {
+        parts.push(format!("once it evicts, it goes on until {} are available", state.until()));
+    }
+    let sentence = format!("{} ({}): {}.", state.threshold.signal, kind(state), parts.join("; "));
+    (!parts.is_empty()).then_some(sentence)
 }
 
 fn made_of(signal: &str, observation: &Observation, truth: Option<NodeTruth>) -> String {
@@ -120,8 +155,8 @@ fn pods(report: &EvictionsReport<'_>) -> String {
         return "\nNo pods here.\n".to_owned();
     }
     let mut text = format!(
-        "\n{:>3} {:<30} {:>10} {:>11} {:>10}  {}\n",
-        "#", "EVICTED FIRST", "PRIORITY", "WORKING SET", "REQUEST", "CLASS"
+        "\n{:>3} {:<27} {:>10} {:>11} {:>10}  {:>13}\n",
+        "#", "EVICTED FIRST", "PRIORITY", "WORKING SET", "REQUEST", "ABOVE REQUEST"
     );
     for (number, ranked) in (1..).zip(pods.iter().take(SHOWN)) {
         let pod = &ranked.pod;
@@ -129,11 +164,11 @@ fn pods(report: &EvictionsReport<'_>) -> String {
         let request = if pod.request_is_guess() { "?".to_owned() } else { pod.assumed_request().to_string() };
         let _ = writeln!(
             text,
-            "{number:>3} {:<30} {:>10} {:>11} {request:>10}  {}",
-            fit(&name, 30),
+            "{number:>3} {:<27} {:>10} {:>11} {request:>10}  {:>13}",
+            fit(&name, 27),
             pod.priority.map_or("?".to_owned(), |priority| priority.to_string()),
             pod.working_set.map_or("?".to_owned(), |set| set.to_string()),
-            pod.qos.map_or("?", |qos| qos.as_str()),
+            why(ranked),
         );
     }
     if let Some(more) = pods.len().checked_sub(SHOWN).filter(|more| *more > 0) {
@@ -150,6 +185,15 @@ fn pods(report: &EvictionsReport<'_>) -> String {
         text += &wrap("", "What is ? is not known and counts as 0: give --pods for the true order.");
     }
     text
+}
+
+/// Why a pod has its place, beside its priority.
+fn why(ranked: &RankedPod) -> String {
+    match ranked.pod.working_set {
+        _ if ranked.pod.critical => "never evicted".to_owned(),
+        None => "no statistics".to_owned(),
+        Some(_) => signed(ranked.beyond_request),
+    }
 }
 
 fn why_first(ranked: &RankedPod) -> String {
