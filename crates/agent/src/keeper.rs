@@ -5,21 +5,20 @@
 //! scan comes at once, so that the first bytes are freed within a second. Acts are carried out by a thread of their own
 //! (`keeper_acts`), since one can block for as long as a disk takes to write.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reprieve_judgement::{
-    CacheKeeper, CgroupFacts, EvictionRules, EvictionThreshold, Evictions, Falling, Forecast, KeeperDecision,
-    KeeperOrder, KeeperSettings, KubeletView, LookPace, Margin, NodeUsage, ThresholdState, judge_allocatable,
-    judge_evictions, judge_node, thresholds_of,
+    CacheKeeper, CgroupFacts, EvictionRules, EvictionThreshold, Evictions, Forecast, KeeperDecision, KeeperOrder,
+    KeeperSettings, KubeletView, LookPace, Margin, NodeUsage, ThresholdState, judge_allocatable, judge_evictions,
+    judge_node, thresholds_of,
 };
 use reprieve_linux::{CgroupId, ForceEmptyWriter, NodeReading, Problems, read_small_file};
 use reprieve_readings::{Bytes, CgroupVersion, EvictionConfiguration, Meminfo, PodList, parse_pod_list};
-use reprieve_report::{CgroupFigures, CgroupLabels, EvictionFigures};
+use reprieve_report::{CgroupFigures, EvictionFigures};
 
 use crate::keeper_acts::{ActThread, Acts, KnownMeans, open_actor};
+use crate::keeper_forecasts::Forecasts;
 use crate::keeper_log;
 use crate::kubelet_settings::{AskConfiguration, Asking};
 use crate::log::LogFormat;
@@ -80,13 +79,11 @@ pub(crate) struct Keeper {
     pods_read: Option<Instant>,
     meminfo: Meminfo,
     kubepods: Option<CgroupId>,
-    falling: Vec<Falling>,
-    limits: HashMap<CgroupId, Falling>,
     thread: Option<ActThread>,
     means: KnownMeans,
     acts: Acts,
     evictions: Evictions,
-    forecasts: Vec<Forecast>,
+    forecasts: Forecasts,
     log: keeper_log::KeeperLog,
     spared: usize,
     near: bool,
@@ -102,7 +99,7 @@ impl Keeper {
     const PODS_AGE: Duration = Duration::from_secs(30);
 
     /// Begins, with a thread for the acts unless none are wanted.
-    pub(crate) fn open(options: &EvictionOptions, format: LogFormat, node: &mut Node) -> Self {
+    pub(crate) fn open(options: &EvictionOptions, interval: Duration, format: LogFormat, node: &mut Node) -> Self {
         for note in &options.configuration.notes {
             node.problems.take_one(format!("the kubelet's configuration: {note}"));
         }
@@ -125,13 +122,11 @@ impl Keeper {
             pods_read: None,
             meminfo: Meminfo::default(),
             kubepods: None,
-            falling: Vec::new(),
-            limits: HashMap::new(),
             thread: thread.and_then(Result::ok),
             means: KnownMeans::new(open_actor(node, options)),
             acts: Acts::default(),
             evictions: Evictions::default(),
-            forecasts: Vec::new(),
+            forecasts: Forecasts::new(interval),
             log: keeper_log::KeeperLog::new(format),
             spared: 0,
             near: false,
@@ -157,12 +152,7 @@ impl Keeper {
         self.kubepods =
             self.evictions.kubepods.as_ref().and_then(|path| node.tree.find(path)).map(|cgroup| cgroup.id());
         let now = self.started.elapsed();
-        self.falling.resize_with(self.evictions.thresholds.len(), Falling::default);
-        self.forecasts.clear();
-        for (state, falling) in self.evictions.thresholds.iter().zip(&mut self.falling) {
-            falling.push(now, state.observation.available);
-            self.forecasts.push(falling.forecast(state.at));
-        }
+        self.forecasts.take(now, &self.evictions.thresholds);
         self.take_outcomes(node);
         if self.options.keep_cache == KeepCache::Off {
             return;
@@ -203,7 +193,7 @@ impl Keeper {
 
     /// What the scan has found, for `/metrics`.
     pub(crate) fn figures(&mut self, tree: &[CgroupFigures], node: &Node) -> EvictionFigures {
-        let limits = self.limit_forecasts(tree, node);
+        let limits = self.forecasts.limits(self.started.elapsed(), tree, node);
         EvictionFigures {
             evictions: Evictions {
                 view: self.evictions.view,
@@ -212,7 +202,7 @@ impl Keeper {
                 pods_truth: self.evictions.pods_truth,
                 ..Evictions::default()
             },
-            forecasts: self.forecasts.clone(),
+            forecasts: self.forecasts.thresholds().to_vec(),
             limits,
             keeper: reprieve_report::KeeperFigures {
                 mode: self.options.keep_cache.as_str(),
@@ -269,7 +259,8 @@ impl Keeper {
     }
 
     fn decide(&mut self, now: Duration, node: &Node) {
-        let forecast = self.forecasts.iter().copied().min_by_key(|forecast| forecast.best().unwrap_or(Duration::MAX));
+        let forecasts = self.forecasts.thresholds().iter().copied();
+        let forecast = forecasts.min_by_key(|forecast| forecast.best().unwrap_or(Duration::MAX));
         let largest = self.evictions.holders.first().and_then(|holder| node.tree.find(&holder.path));
         let means = self.means.ask(largest);
         let decision = self.keeper.decide(now, &self.evictions, forecast.unwrap_or(Forecast::Unknown), means);
@@ -310,7 +301,7 @@ impl Keeper {
                 if thresholds != self.thresholds {
                     self.log.new_thresholds(&thresholds);
                     // What was foretold was of others.
-                    self.falling.clear();
+                    self.forecasts.forget_thresholds();
                     self.thresholds = thresholds;
                 }
             }
@@ -333,28 +324,5 @@ impl Keeper {
             // The last list that made sense stays.
             Err(error) => problems.take_one(format!("the list of pods: {error}")),
         }
-    }
-
-    /// Forecasts for all cgroups with a limit of their own.
-    fn limit_forecasts(&mut self, figures: &[CgroupFigures], node: &Node) -> Vec<(Arc<CgroupLabels>, Forecast)> {
-        let now = self.started.elapsed();
-        let mut seen: HashMap<CgroupId, Falling> = HashMap::with_capacity(self.limits.len());
-        let mut forecasts = Vec::new();
-        let by_labels: HashMap<*const CgroupLabels, &CgroupFigures> = figures
-            .iter()
-            .filter(|figures| figures.limit.is_some())
-            .map(|figures| (Arc::as_ptr(&figures.labels), figures))
-            .collect();
-        for cgroup in node.tree.iter() {
-            let Some(known) = node.known.get(cgroup.id()) else { continue };
-            let Some(figures) = by_labels.get(&Arc::as_ptr(&known.labels)) else { continue };
-            let Some(left) = figures.available else { continue };
-            let mut falling = self.limits.remove(&cgroup.id()).unwrap_or_default();
-            falling.push(now, left);
-            forecasts.push((Arc::clone(&known.labels), falling.forecast(Bytes::ZERO)));
-            seen.insert(cgroup.id(), falling);
-        }
-        self.limits = seen;
-        forecasts
     }
 }

@@ -9,6 +9,7 @@ mod http;
 mod journal;
 mod keeper;
 mod keeper_acts;
+mod keeper_forecasts;
 mod keeper_log;
 mod kill_book;
 mod kill_log;
