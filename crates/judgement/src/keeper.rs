@@ -7,6 +7,7 @@
 //!
 //! It only decides; orders are carried out elsewhere, and [`CacheKeeper::record`] is told what came of them.
 
+mod allowance;
 mod holder;
 mod margin;
 mod pace;
@@ -21,6 +22,7 @@ use reprieve_readings::{Bytes, CacheMeans, CgroupPath, QosClass};
 
 use crate::eviction::{CacheHolder, EvictionSignal, Evictions, ThresholdState};
 use crate::forecast::Forecast;
+use allowance::Allowances;
 use holder::HolderState;
 use thrashing::Thrashing;
 
@@ -218,6 +220,7 @@ impl CacheKeeper {
             (rank(holder.owner.qos), used, std::cmp::Reverse(holder.active_file()))
         });
         let mut left = need.deficit.min(if need.urgent { LARGEST_ROUND_IN_NEED } else { LARGEST_ROUND });
+        let mut allowances = Allowances::default();
         let mut orders = Vec::new();
         let mut spared = Vec::new();
         for holder in candidates {
@@ -225,13 +228,15 @@ impl CacheKeeper {
                 break;
             }
             let Some(known) = self.holders.get(&holder.path) else { continue };
-            match known.choose(now, holder, means, need.urgent) {
+            let allowance = allowances.of(holder);
+            match known.choose(now, holder, allowance, means, need.urgent) {
                 Ok(chosen) => {
-                    let amount = left.min(holder.active_file()).min(holder.reducible);
+                    let amount = left.min(holder.active_file()).min(allowance);
                     left = left.saturating_sub(amount);
                     // Before a step comes to what is active, it frees what is not.
                     let first = if need.urgent { holder.inactive_file() } else { Bytes::ZERO };
-                    let free_at_most = amount.saturating_add(first).min(holder.reducible);
+                    let free_at_most = amount.saturating_add(first).min(allowance);
+                    allowances.take(holder, free_at_most);
                     let path = holder.path.clone();
                     orders.push(KeeperOrder { path, means: chosen, amount, free_at_most, in_hurry: need.urgent });
                 }

@@ -39,6 +39,8 @@ pub use available::{
 pub use changes::{Change, ChangeDetector, Moment, Thresholds};
 pub use container_meminfo::judge_meminfo;
 #[cfg(feature = "kubernetes")]
+pub use eviction::ProtectedCgroup;
+#[cfg(feature = "kubernetes")]
 pub use eviction::{
     CacheHolder, CgroupFacts, EvictionRules, EvictionSignal, EvictionThreshold, Evictions, KubeletView, NodeTruth,
     NodeUsage, Observation, PodMemory, RankedPod, StandingCache, StandingReason, ThresholdState, judge_allocatable,

@@ -140,11 +140,12 @@ impl HolderState {
         self.used
     }
 
-    /// The gentlest means that may work, or why there is none.
+    /// The gentlest means that may work where so much may be freed, or why there is none.
     pub(super) fn choose(
         &self,
         now: Duration,
         holder: &CacheHolder,
+        allowance: Bytes,
         means: &[CacheMeans],
         urgent: bool,
     ) -> Result<CacheMeans, SparedReason> {
@@ -154,7 +155,7 @@ impl HolderState {
         if holder.memory.pressure.is_some_and(|pressure| pressure.some.average_10s > PRESSURE) {
             return Err(SparedReason::Pressure);
         }
-        if holder.reducible == Bytes::ZERO {
+        if allowance == Bytes::ZERO {
             return Err(SparedReason::Protected);
         }
         let works = |means: &&CacheMeans| self.weak_until.get(place(**means)).is_none_or(|until| now >= *until);

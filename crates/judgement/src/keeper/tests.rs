@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use reprieve_readings::{CacheMeans, EvictionConfiguration, MemoryStat, Owner, Pressure, Stall};
 
 use super::*;
-use crate::eviction::{KubeletView, Observation, thresholds_of};
+use crate::eviction::{KubeletView, Observation, ProtectedCgroup, thresholds_of};
 
 fn mib(mib: u64) -> Bytes {
     Bytes::from_mib(mib)
@@ -28,7 +28,7 @@ fn holder(qos: &str, number: u8, active: u64) -> CacheHolder {
         ..MemoryStat::default()
     };
     let memory = reprieve_readings::CgroupMemory { usage: Some(mib(active)), stat: Some(stat), ..Default::default() };
-    CacheHolder { owner: Owner::of(&path), path, memory, reducible: mib(active), standing: None }
+    CacheHolder { owner: Owner::of(&path), path, memory, reducible: mib(active), protected: Vec::new(), standing: None }
 }
 
 fn node(available: u64, holders: Vec<CacheHolder>) -> Evictions {
@@ -245,7 +245,53 @@ fn a_threshold_above_all_memory_is_hopeless() {
     assert!(matches!(decision, KeeperDecision::Unreachable(_)), "{decision:?}");
 }
 
+#[test]
+fn siblings_share_what_their_parent_may_lose() {
+    let parent = ProtectedCgroup { path: CgroupPath::new(b"/kubepods/besteffort"), reducible: mib(30) };
+    let below = |number, active| {
+        let holder = holder("/besteffort", number, active);
+        CacheHolder { reducible: mib(30), protected: vec![parent.clone()], ..holder }
+    };
+    let decision =
+        keeper().decide(second(0), &node(150, vec![below(1, 20), below(2, 19), below(3, 18)]), Forecast::None, RECLAIM);
+    let amounts: Vec<u64> = orders(&decision).iter().map(|order| order.2).collect();
+    assert_eq!(amounts, [20, 10]);
+    assert_eq!(spared(&decision), [SparedReason::Protected]);
+}
+
 proptest! {
+    #[test]
+    fn no_protected_cgroup_loses_more_than_it_may(
+        available in 0_u64..250,
+        parents in prop::collection::vec(0_u64..400, 3),
+        holders in prop::collection::vec((0_u64..400, 0_u64..400, 0_usize..3), 0..8),
+    ) {
+        let protected: Vec<_> = parents.iter().enumerate().map(|(number, reducible)| ProtectedCgroup {
+            path: CgroupPath::new(format!("/parent{number}").as_bytes()),
+            reducible: mib(*reducible),
+        }).collect();
+        let holders: Vec<_> = holders.iter().zip(0_u8..).map(|(&(active, inactive, nested), number)| {
+            let mut holder = holder("/besteffort", number, active);
+            if let Some(stat) = &mut holder.memory.stat {
+                stat.inactive_file = Some(mib(inactive));
+            }
+            // Each in the first so many of the parents.
+            let protected = protected[..nested].to_vec();
+            let reducible = protected.iter().map(|protected| protected.reducible).min().unwrap_or(mib(active));
+            CacheHolder { reducible, protected, ..holder }
+        }).collect();
+        let decision = keeper().decide(second(0), &node(available, holders.clone()), Forecast::None, RECLAIM);
+        let KeeperDecision::Near { orders, .. } = decision else { return Ok(()) };
+        for parent in &protected {
+            let is_below = |order: &&KeeperOrder| {
+                let holder = holders.iter().find(|holder| holder.path == order.path).unwrap();
+                holder.protected.contains(parent)
+            };
+            let freed: Bytes = orders.iter().filter(is_below).map(|order| order.free_at_most).sum();
+            prop_assert!(freed <= parent.reducible);
+        }
+    }
+
     #[test]
     fn never_more_than_is_missing_and_never_from_the_protected(
         available in 0_u64..250,
