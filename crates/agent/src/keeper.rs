@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use reprieve_judgement::{
-    CacheKeeper, CgroupFacts, EvictionRules, EvictionThreshold, Evictions, Forecast, KeeperDecision, KeeperOrder,
-    KeeperSettings, KubeletView, LookPace, Margin, NodeUsage, ThresholdState, judge_allocatable, judge_evictions,
-    judge_node, thresholds_of,
+    CacheKeeper, CgroupFacts, EvictionRules, EvictionThreshold, Evictions, KeeperDecision, KeeperOrder, KeeperSettings,
+    KubeletView, LookPace, Margin, NodeUsage, ThresholdState, judge_allocatable, judge_evictions, judge_node,
+    thresholds_of,
 };
 use reprieve_linux::{CgroupId, ForceEmptyWriter, NodeReading, Problems, read_small_file};
 use reprieve_readings::{Bytes, CgroupVersion, EvictionConfiguration, Meminfo, PodList, parse_pod_list};
@@ -162,6 +162,7 @@ impl Keeper {
             let within = self.keeper.margin(state).saturating_add(Bytes::new(state.observation.capacity.get() / 4));
             !state.is_unreachable() && state.observation.available < within
         });
+        self.log.unreachable(&self.evictions.thresholds);
         if !self.is_busy() {
             self.decide(now, node);
         }
@@ -259,11 +260,9 @@ impl Keeper {
     }
 
     fn decide(&mut self, now: Duration, node: &Node) {
-        let forecasts = self.forecasts.thresholds().iter().copied();
-        let forecast = forecasts.min_by_key(|forecast| forecast.best().unwrap_or(Duration::MAX));
         let largest = self.evictions.holders.first().and_then(|holder| node.tree.find(&holder.path));
         let means = self.means.ask(largest);
-        let decision = self.keeper.decide(now, &self.evictions, forecast.unwrap_or(Forecast::Unknown), means);
+        let decision = self.keeper.decide(now, &self.evictions, self.forecasts.thresholds(), means);
         self.near = matches!(decision, KeeperDecision::Near { .. });
         (self.has_ordered, self.spared) = match &decision {
             KeeperDecision::Near { orders, spared, .. } => (!orders.is_empty(), spared.len()),

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use reprieve_judgement::{KeeperOrder, KeeperOutcome};
+use reprieve_judgement::{KeeperActEnd, KeeperOrder, KeeperOutcome};
 use reprieve_linux::{CacheActor, CacheAmount, CacheError, CacheOutcome, CacheTarget, Cgroup, Problems, read_node};
 use reprieve_readings::{Bytes, CacheMeans};
 use reprieve_report::KeeperActs;
@@ -135,7 +135,11 @@ impl Acts {
                     self.refused += 1;
                     problems.take_one(format!("the cache keeper: {error}"));
                 }
-                return KeeperOutcome { freed: Bytes::ZERO, working_set_removed: Bytes::ZERO, refused: true };
+                return KeeperOutcome {
+                    freed: Bytes::ZERO,
+                    working_set_removed: Bytes::ZERO,
+                    end: KeeperActEnd::Refused,
+                };
             }
         };
         let none = KeeperActs {
@@ -150,7 +154,11 @@ impl Acts {
         acts.asked = acts.asked.saturating_add(outcome.asked);
         acts.freed = acts.freed.saturating_add(outcome.freed);
         acts.working_set_removed = acts.working_set_removed.saturating_add(outcome.working_set_removed);
-        KeeperOutcome { freed: outcome.freed, working_set_removed: outcome.working_set_removed, refused: false }
+        KeeperOutcome {
+            freed: outcome.freed,
+            working_set_removed: outcome.working_set_removed,
+            end: KeeperActEnd::Done,
+        }
     }
 
     /// What was done by each means.

@@ -196,6 +196,24 @@ fn switched_on_it_asks_for_small_amounts_without_anonymous_memory() {
 }
 
 #[test]
+fn a_threshold_that_can_t_be_kept_is_named_once_and_does_not_make_the_others_urgent() {
+    let captured = full_of_cache();
+    let kdamonds = captured.damon().unwrap();
+    let agent = Agent::start(|command| {
+        command.args(["--interval", "50ms", "--keep-cache", "on", "--eviction-hard", "memory.available<500Mi"]);
+        command.args(["--eviction-soft", "memory.available<100Gi"]);
+        with_roots(command.args(["--eviction-soft-grace-period", "memory.available=1m"]), &captured);
+    });
+    let is_on = || fs::read_to_string(kdamonds.join("0/state")).is_ok_and(|state| state == "on");
+    wait_for(PATIENCE, || is_on().then_some(())).expect("it acts");
+    assert_eq!(fs::read(reclaim_file(&captured)).unwrap(), b"", "what is urgent begins with what is quick");
+    std::thread::sleep(Duration::from_millis(300));
+    let lines: Vec<String> = agent.lines.try_iter().collect();
+    let named: Vec<_> = lines.iter().filter(|line| line.contains("can't help")).collect();
+    assert!(named.len() == 1 && named[0].contains("lower evictionSoft"), "{lines:?}");
+}
+
+#[test]
 fn an_agent_goes_on_with_a_configuration_that_makes_no_sense() {
     let captured = full_of_cache();
     let folder = tempfile::tempdir().unwrap();

@@ -52,8 +52,8 @@ pub use first_process::{
 pub use forecast::{Falling, Forecast};
 #[cfg(feature = "kubernetes")]
 pub use keeper::{
-    CacheKeeper, KeeperDecision, KeeperOrder, KeeperOutcome, KeeperSettings, KeeperSpared, LookPace, Margin,
-    SparedReason,
+    CacheKeeper, KeeperActEnd, KeeperDecision, KeeperNeed, KeeperOrder, KeeperOutcome, KeeperSettings, KeeperSpared,
+    LookPace, Margin, SparedReason,
 };
 pub use kills::{
     Identity, Kill, KillFilter, KillId, KillKey, KillLedger, KillPlace, KillRecord, KillTotal, KillTotals,
