@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use reprieve_judgement::{
-    CacheKeeper, CgroupFacts, EvictionRules, EvictionThreshold, Evictions, KeeperDecision, KeeperOrder, KeeperSettings,
-    KubeletView, LookPace, Margin, NodeUsage, ThresholdState, judge_allocatable, judge_evictions, judge_node,
-    thresholds_of,
+    CacheKeeper, CgroupFacts, EvictionRules, EvictionThreshold, Evictions, KeeperDecision, KeeperNeed, KeeperOrder,
+    KeeperSettings, KubeletView, LookPace, Margin, NodeUsage, ThresholdState, judge_allocatable, judge_evictions,
+    judge_node, thresholds_of,
 };
 use reprieve_linux::{CgroupId, ForceEmptyWriter, NodeReading, Problems, read_small_file};
 use reprieve_readings::{Bytes, CgroupVersion, EvictionConfiguration, Meminfo, PodList, parse_pod_list};
@@ -97,6 +97,8 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// How old a list of pods may be.
     const PODS_AGE: Duration = Duration::from_secs(30);
+    /// How soon to look again for an act that was called off.
+    const UNTIL_CALLED_OFF: Duration = Duration::from_millis(20);
 
     /// Begins, with a thread for the acts unless none are wanted.
     pub(crate) fn open(options: &EvictionOptions, interval: Duration, format: LogFormat, node: &mut Node) -> Self {
@@ -163,6 +165,8 @@ impl Keeper {
             !state.is_unreachable() && state.observation.available < within
         });
         self.log.unreachable(&self.evictions.thresholds);
+        let need = self.keeper.need(&self.evictions.thresholds, self.forecasts.thresholds());
+        self.review(need.as_ref());
         if !self.is_busy() {
             self.decide(now, node);
         }
@@ -174,8 +178,7 @@ impl Keeper {
             return false;
         }
         self.take_outcomes(node);
-        let recent = self.looked.is_some_and(|looked| looked.elapsed() < self.patience);
-        if recent || self.is_busy() {
+        if self.looked.is_some_and(|looked| looked.elapsed() < self.patience) {
             return false;
         }
         self.looked = Some(Instant::now());
@@ -187,9 +190,28 @@ impl Keeper {
         {
             self.patience = self.pace.look(self.started.elapsed(), nearest);
         }
+        let need = self.keeper.need(&states, &[]);
+        self.review(need.as_ref());
+        if self.is_busy() {
+            return false;
+        }
         let near = states.iter().any(|state| state.observation.available < self.keeper.margin(state));
         // A dry run changes nothing, so only the crossing is news; and so it is where nothing could be done about it.
         near && (!self.near || self.thread.is_some() && self.has_ordered)
+    }
+
+    /// Calls off what was ordered before, where that is not what is needed now.
+    fn review(&mut self, need: Option<&KeeperNeed>) {
+        let Some(thread) = &mut self.thread else { return };
+        if let Some(in_hurry) = thread.in_hurry()
+            && (self.keeper.has_stopped() || need.is_none_or(|need| need.calls_off(in_hurry)))
+        {
+            thread.call_off();
+        }
+        // What was called off ends soon, and then it is decided anew.
+        if thread.is_busy() && thread.in_hurry().is_none() {
+            self.patience = Self::UNTIL_CALLED_OFF;
+        }
     }
 
     /// What the scan has found, for `/metrics`.
@@ -259,20 +281,19 @@ impl Keeper {
         }
     }
 
-    fn decide(&mut self, now: Duration, node: &Node) {
+    fn decide(&mut self, now: Duration, node: &mut Node) {
         let largest = self.evictions.holders.first().and_then(|holder| node.tree.find(&holder.path));
         let means = self.means.ask(largest);
         let decision = self.keeper.decide(now, &self.evictions, self.forecasts.thresholds(), means);
         self.near = matches!(decision, KeeperDecision::Near { .. });
-        (self.has_ordered, self.spared) = match &decision {
-            KeeperDecision::Near { orders, spared, .. } => (!orders.is_empty(), spared.len()),
+        self.log.decision(&decision, self.thread.is_some());
+        (self.has_ordered, self.spared) = match decision {
+            KeeperDecision::Near { orders, spared, .. } => {
+                let sent = self.thread.as_mut().is_some_and(|thread| thread.send(orders, &self.meminfo, node));
+                (sent, spared.len())
+            }
             _ => (false, 0),
         };
-        let acts = self.thread.is_some();
-        self.log.decision(&decision, acts);
-        if let (KeeperDecision::Near { orders, .. }, Some(thread)) = (decision, &mut self.thread) {
-            thread.send(orders, node);
-        }
     }
 
     fn take_outcomes(&mut self, node: &mut Node) {
@@ -284,6 +305,10 @@ impl Keeper {
             if let Ok(outcome) = result {
                 done.push((order, outcome));
             }
+        }
+        if thread.has_died() {
+            node.problems.take_one("the cache keeper can't act any more: its thread has ended".to_owned());
+            (self.thread, self.has_ordered) = (None, false);
         }
         self.log.done(&done, &self.evictions);
     }
