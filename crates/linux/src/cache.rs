@@ -246,7 +246,7 @@ impl CacheActor {
             working_set_removed: effect.working_set_removed,
             took: started.elapsed(),
             fell_short,
-            called_off: self.is_called_off(),
+            called_off: self.is_called_off() && effect.working_set_removed < amount.working_set,
         })
     }
 

@@ -185,8 +185,10 @@ fn no_step_is_begun_once_it_is_called_off() {
     fs::write(cgroup.join("memory.reclaim"), "").unwrap();
     let mut actor = actor(&captured, false);
     actor.heed(Arc::new(AtomicBool::new(true)));
-    let amount = CacheAmount::gently(Bytes::from_mib(4));
-    actor.act(&target(&captured, "/a"), CacheMeans::Reclaim, amount, false).unwrap();
+    let target = target(&captured, "/a");
+    let mut act = |amount| actor.act(&target, CacheMeans::Reclaim, CacheAmount::gently(amount), false).unwrap();
+    assert!(act(Bytes::from_mib(4)).called_off);
+    assert!(!act(Bytes::ZERO).called_off, "it has done all");
     assert_eq!(
         fs::read_to_string(cgroup.join("memory.reclaim")).unwrap(),
         "0 swappiness=0",
