@@ -3,7 +3,8 @@
 //! Between scans, unless it is far from any margin, the keeper looks four times a second, or up to twenty times where it
 //! falls fast, at what the kubelet sees of the node, which takes three small files: where that crosses a margin the next
 //! scan comes at once, so that the first bytes are freed within a second. Acts are carried out by a thread of their own
-//! (`keeper_acts`), since one can block for as long as a disk takes to write.
+//! (`keeper_acts`), since one can block for as long as a disk takes to write. It looks on meanwhile, and calls off what is
+//! too slow or too late by now.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
