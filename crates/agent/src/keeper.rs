@@ -3,23 +3,23 @@
 //! Between scans, unless it is far from any margin, the keeper looks four times a second, or up to twenty times where it
 //! falls fast, at what the kubelet sees of the node, which takes three small files: where that crosses a margin the next
 //! scan comes at once, so that the first bytes are freed within a second. Acts are carried out by a thread of their own
-//! (`keeper_acts`), since one can block for as long as a disk takes to write.
+//! (`keeper_acts`), since one can block for as long as a disk takes to write. It looks on meanwhile, and calls off what is
+//! too slow or too late by now.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reprieve_judgement::{
-    CacheKeeper, CgroupFacts, EvictionRules, EvictionThreshold, Evictions, Falling, Forecast, KeeperDecision,
-    KeeperOrder, KeeperSettings, KubeletView, LookPace, Margin, NodeUsage, ThresholdState, judge_allocatable,
-    judge_evictions, judge_node, thresholds_of,
+    CacheKeeper, CgroupFacts, EvictionRules, EvictionThreshold, Evictions, KeeperDecision, KeeperNeed, KeeperOrder,
+    KeeperSettings, KubeletView, LookPace, Margin, NodeUsage, ThresholdState, judge_allocatable, judge_evictions,
+    judge_node, thresholds_of,
 };
 use reprieve_linux::{CgroupId, ForceEmptyWriter, NodeReading, Problems, read_small_file};
 use reprieve_readings::{Bytes, CgroupVersion, EvictionConfiguration, Meminfo, PodList, parse_pod_list};
-use reprieve_report::{CgroupFigures, CgroupLabels, EvictionFigures};
+use reprieve_report::{CgroupFigures, EvictionFigures};
 
 use crate::keeper_acts::{ActThread, Acts, KnownMeans, open_actor};
+use crate::keeper_forecasts::Forecasts;
 use crate::keeper_log;
 use crate::kubelet_settings::{AskConfiguration, Asking};
 use crate::log::LogFormat;
@@ -80,13 +80,11 @@ pub(crate) struct Keeper {
     pods_read: Option<Instant>,
     meminfo: Meminfo,
     kubepods: Option<CgroupId>,
-    falling: Vec<Falling>,
-    limits: HashMap<CgroupId, Falling>,
     thread: Option<ActThread>,
     means: KnownMeans,
     acts: Acts,
     evictions: Evictions,
-    forecasts: Vec<Forecast>,
+    forecasts: Forecasts,
     log: keeper_log::KeeperLog,
     spared: usize,
     near: bool,
@@ -100,9 +98,11 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// How old a list of pods may be.
     const PODS_AGE: Duration = Duration::from_secs(30);
+    /// How soon to look again for an act that was called off.
+    const UNTIL_CALLED_OFF: Duration = Duration::from_millis(20);
 
     /// Begins, with a thread for the acts unless none are wanted.
-    pub(crate) fn open(options: &EvictionOptions, format: LogFormat, node: &mut Node) -> Self {
+    pub(crate) fn open(options: &EvictionOptions, interval: Duration, format: LogFormat, node: &mut Node) -> Self {
         for note in &options.configuration.notes {
             node.problems.take_one(format!("the kubelet's configuration: {note}"));
         }
@@ -125,13 +125,11 @@ impl Keeper {
             pods_read: None,
             meminfo: Meminfo::default(),
             kubepods: None,
-            falling: Vec::new(),
-            limits: HashMap::new(),
             thread: thread.and_then(Result::ok),
             means: KnownMeans::new(open_actor(node, options)),
             acts: Acts::default(),
             evictions: Evictions::default(),
-            forecasts: Vec::new(),
+            forecasts: Forecasts::new(interval),
             log: keeper_log::KeeperLog::new(format),
             spared: 0,
             near: false,
@@ -157,12 +155,7 @@ impl Keeper {
         self.kubepods =
             self.evictions.kubepods.as_ref().and_then(|path| node.tree.find(path)).map(|cgroup| cgroup.id());
         let now = self.started.elapsed();
-        self.falling.resize_with(self.evictions.thresholds.len(), Falling::default);
-        self.forecasts.clear();
-        for (state, falling) in self.evictions.thresholds.iter().zip(&mut self.falling) {
-            falling.push(now, state.observation.available);
-            self.forecasts.push(falling.forecast(state.at));
-        }
+        self.forecasts.take(now, &self.evictions.thresholds);
         self.take_outcomes(node);
         if self.options.keep_cache == KeepCache::Off {
             return;
@@ -172,6 +165,9 @@ impl Keeper {
             let within = self.keeper.margin(state).saturating_add(Bytes::new(state.observation.capacity.get() / 4));
             !state.is_unreachable() && state.observation.available < within
         });
+        self.log.unreachable(&self.evictions.thresholds);
+        let need = self.keeper.need(&self.evictions.thresholds, self.forecasts.thresholds());
+        self.review(need.as_ref());
         if !self.is_busy() {
             self.decide(now, node);
         }
@@ -183,8 +179,7 @@ impl Keeper {
             return false;
         }
         self.take_outcomes(node);
-        let recent = self.looked.is_some_and(|looked| looked.elapsed() < self.patience);
-        if recent || self.is_busy() {
+        if self.looked.is_some_and(|looked| looked.elapsed() < self.patience) {
             return false;
         }
         self.looked = Some(Instant::now());
@@ -196,14 +191,33 @@ impl Keeper {
         {
             self.patience = self.pace.look(self.started.elapsed(), nearest);
         }
+        let need = self.keeper.need(&states, &[]);
+        self.review(need.as_ref());
+        if self.is_busy() {
+            return false;
+        }
         let near = states.iter().any(|state| state.observation.available < self.keeper.margin(state));
         // A dry run changes nothing, so only the crossing is news; and so it is where nothing could be done about it.
         near && (!self.near || self.thread.is_some() && self.has_ordered)
     }
 
+    /// Calls off what was ordered before, where that is not what is needed now.
+    fn review(&mut self, need: Option<&KeeperNeed>) {
+        let Some(thread) = &mut self.thread else { return };
+        if let Some(in_hurry) = thread.in_hurry()
+            && (self.keeper.has_stopped() || need.is_none_or(|need| need.calls_off(in_hurry)))
+        {
+            thread.call_off();
+        }
+        // What was called off ends soon, and then it is decided anew.
+        if thread.is_busy() && thread.in_hurry().is_none() {
+            self.patience = Self::UNTIL_CALLED_OFF;
+        }
+    }
+
     /// What the scan has found, for `/metrics`.
     pub(crate) fn figures(&mut self, tree: &[CgroupFigures], node: &Node) -> EvictionFigures {
-        let limits = self.limit_forecasts(tree, node);
+        let limits = self.forecasts.limits(self.started.elapsed(), tree, node);
         EvictionFigures {
             evictions: Evictions {
                 view: self.evictions.view,
@@ -212,7 +226,7 @@ impl Keeper {
                 pods_truth: self.evictions.pods_truth,
                 ..Evictions::default()
             },
-            forecasts: self.forecasts.clone(),
+            forecasts: self.forecasts.thresholds().to_vec(),
             limits,
             keeper: reprieve_report::KeeperFigures {
                 mode: self.options.keep_cache.as_str(),
@@ -268,21 +282,19 @@ impl Keeper {
         }
     }
 
-    fn decide(&mut self, now: Duration, node: &Node) {
-        let forecast = self.forecasts.iter().copied().min_by_key(|forecast| forecast.best().unwrap_or(Duration::MAX));
+    fn decide(&mut self, now: Duration, node: &mut Node) {
         let largest = self.evictions.holders.first().and_then(|holder| node.tree.find(&holder.path));
         let means = self.means.ask(largest);
-        let decision = self.keeper.decide(now, &self.evictions, forecast.unwrap_or(Forecast::Unknown), means);
+        let decision = self.keeper.decide(now, &self.evictions, self.forecasts.thresholds(), means);
         self.near = matches!(decision, KeeperDecision::Near { .. });
-        (self.has_ordered, self.spared) = match &decision {
-            KeeperDecision::Near { orders, spared, .. } => (!orders.is_empty(), spared.len()),
+        self.log.decision(&decision, self.thread.is_some());
+        (self.has_ordered, self.spared) = match decision {
+            KeeperDecision::Near { orders, spared, .. } => {
+                let sent = self.thread.as_mut().is_some_and(|thread| thread.send(orders, &self.meminfo, node));
+                (sent, spared.len())
+            }
             _ => (false, 0),
         };
-        let acts = self.thread.is_some();
-        self.log.decision(&decision, acts);
-        if let (KeeperDecision::Near { orders, .. }, Some(thread)) = (decision, &mut self.thread) {
-            thread.send(orders, node);
-        }
     }
 
     fn take_outcomes(&mut self, node: &mut Node) {
@@ -294,6 +306,10 @@ impl Keeper {
             if let Ok(outcome) = result {
                 done.push((order, outcome));
             }
+        }
+        if thread.has_died() {
+            node.problems.take_one("the cache keeper can't act any more: its thread has ended".to_owned());
+            (self.thread, self.has_ordered) = (None, false);
         }
         self.log.done(&done, &self.evictions);
     }
@@ -310,7 +326,7 @@ impl Keeper {
                 if thresholds != self.thresholds {
                     self.log.new_thresholds(&thresholds);
                     // What was foretold was of others.
-                    self.falling.clear();
+                    self.forecasts.forget_thresholds();
                     self.thresholds = thresholds;
                 }
             }
@@ -333,28 +349,5 @@ impl Keeper {
             // The last list that made sense stays.
             Err(error) => problems.take_one(format!("the list of pods: {error}")),
         }
-    }
-
-    /// Forecasts for all cgroups with a limit of their own.
-    fn limit_forecasts(&mut self, figures: &[CgroupFigures], node: &Node) -> Vec<(Arc<CgroupLabels>, Forecast)> {
-        let now = self.started.elapsed();
-        let mut seen: HashMap<CgroupId, Falling> = HashMap::with_capacity(self.limits.len());
-        let mut forecasts = Vec::new();
-        let by_labels: HashMap<*const CgroupLabels, &CgroupFigures> = figures
-            .iter()
-            .filter(|figures| figures.limit.is_some())
-            .map(|figures| (Arc::as_ptr(&figures.labels), figures))
-            .collect();
-        for cgroup in node.tree.iter() {
-            let Some(known) = node.known.get(cgroup.id()) else { continue };
-            let Some(figures) = by_labels.get(&Arc::as_ptr(&known.labels)) else { continue };
-            let Some((left, limit)) = figures.available.zip(figures.limit) else { continue };
-            let mut falling = self.limits.remove(&cgroup.id()).unwrap_or_default();
-            falling.below(limit).push(now, left);
-            forecasts.push((Arc::clone(&known.labels), falling.forecast(Bytes::ZERO)));
-            seen.insert(cgroup.id(), falling);
-        }
-        self.limits = seen;
-        forecasts
     }
 }

@@ -1,9 +1,9 @@
 //! What the cache keeper says: all that it does, and once in a while what it would do or can't.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use reprieve_judgement::{EvictionThreshold, Evictions, KeeperDecision, KeeperOrder, ThresholdState};
+use reprieve_judgement::{EvictionSignal, EvictionThreshold, Evictions, KeeperDecision, KeeperOrder, ThresholdState};
 use reprieve_linux::CacheOutcome;
 use reprieve_readings::{Bytes, CacheMeans, CgroupPath, EvictionAmount};
 
@@ -15,7 +15,8 @@ pub(crate) struct KeeperLog {
     format: LogFormat,
     said: HashMap<(CgroupPath, Word), Instant>,
     said_stopped: bool,
-    said_unreachable: bool,
+    /// By signal, and whether it is a hard one.
+    said_unreachable: HashSet<(EvictionSignal, bool)>,
     dry_orders: u64,
 }
 
@@ -32,7 +33,7 @@ const REMEMBERED: usize = 10_000;
 
 impl KeeperLog {
     pub(crate) fn new(format: LogFormat) -> Self {
-        KeeperLog { format, said: HashMap::new(), said_stopped: false, said_unreachable: false, dry_orders: 0 }
+        KeeperLog { format, said: HashMap::new(), said_stopped: false, said_unreachable: HashSet::new(), dry_orders: 0 }
     }
 
     /// Orders that were only said.
@@ -41,7 +42,8 @@ impl KeeperLog {
     }
 
     /// Says that the kubelet has told of other thresholds than those held until now.
-    pub(crate) fn new_thresholds(&self, thresholds: &[EvictionThreshold]) {
+    pub(crate) fn new_thresholds(&mut self, thresholds: &[EvictionThreshold]) {
+        self.said_unreachable.clear();
         let text = |threshold: &EvictionThreshold| match threshold.amount {
             EvictionAmount::Quantity(bytes) => format!("{}<{bytes}", threshold.signal),
             EvictionAmount::Share(share) => format!("{}<{:.1} %", threshold.signal, share * 100.0),
@@ -54,24 +56,14 @@ impl KeeperLog {
     /// Says what was decided, unless it will be said when it is done.
     pub(crate) fn decision(&mut self, decision: &KeeperDecision, acts: bool) {
         match decision {
-            KeeperDecision::NoThreshold | KeeperDecision::Far => {}
+            // Told of each threshold by itself.
+            KeeperDecision::Unreachable(_) | KeeperDecision::NoThreshold | KeeperDecision::Far => {}
             KeeperDecision::Stopped => {
                 if !std::mem::replace(&mut self.said_stopped, true) {
                     tracing::error!(
                         "the cache keeper has stopped itself: most of what it freed within a minute came back at once, so \
                          this cache is in use and the node needs more memory or fewer pods; restart the agent to have it \
                          try again"
-                    );
-                }
-            }
-            KeeperDecision::Unreachable(state) => {
-                if !std::mem::replace(&mut self.said_unreachable, true) {
-                    tracing::error!(
-                        "the kubelet's threshold {} for {} is not below all memory ({}): it would evict without end, and \
-                         the cache keeper can't help; lower evictionHard",
-                        state.at,
-                        state.threshold.signal,
-                        state.observation.capacity
                     );
                 }
             }
@@ -84,6 +76,23 @@ impl KeeperLog {
                         tracing::info!("the cache keeper leaves {} alone: {}", spared.path, spared.reason);
                     }
                 }
+            }
+        }
+    }
+
+    /// Says of each threshold that nobody can keep from being crossed.
+    pub(crate) fn unreachable(&mut self, states: &[ThresholdState]) {
+        for state in states.iter().filter(|state| state.is_unreachable()) {
+            let is_hard = state.threshold.grace.is_none();
+            if self.said_unreachable.insert((state.threshold.signal, is_hard)) {
+                let setting = if is_hard { "evictionHard" } else { "evictionSoft" };
+                tracing::error!(
+                    "the kubelet's threshold {} for {} is not below all memory ({}): it would evict without end, and the \
+                     cache keeper can't help; lower {setting}",
+                    state.at,
+                    state.threshold.signal,
+                    state.observation.capacity
+                );
             }
         }
     }
@@ -112,7 +121,12 @@ impl KeeperLog {
             let took: Duration = of_it().map(|(_, outcome)| outcome.took).sum();
             let fell_short = of_it().any(|(_, outcome)| outcome.fell_short);
             let available = evictions.nearest().map(|state| state.observation.available);
-            let short = if fell_short { "; the kernel fell short of it" } else { "" };
+            let called_off = of_it().any(|(_, outcome)| outcome.called_off);
+            let short = match (called_off, fell_short) {
+                (true, _) => "; called off, as less or more was needed by then",
+                (false, true) => "; the kernel fell short of it",
+                (false, false) => "",
+            };
             let sentence = format!(
                 "kept cache of {path} from counting as used, by {means}: working set {removed} smaller, {freed} freed, {asked} \
                  asked, in {} ms{short}",
@@ -129,6 +143,7 @@ impl KeeperLog {
                     working_set_removed_bytes = removed.get(),
                     took_seconds = took.as_secs_f64(),
                     fell_short,
+                    called_off,
                     kubelet_available_bytes = available.map(Bytes::get),
                     "{sentence}"
                 ),

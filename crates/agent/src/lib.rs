@@ -9,6 +9,7 @@ mod http;
 mod journal;
 mod keeper;
 mod keeper_acts;
+mod keeper_forecasts;
 mod keeper_log;
 mod kill_book;
 mod kill_log;
@@ -75,8 +76,8 @@ pub struct AgentOptions {
     pub eviction: EvictionOptions,
 }
 
-/// How long to wait at the end for the watch, which may be in the middle of a scan.
-const LAST_SCAN: Duration = Duration::from_secs(2);
+/// How long to wait at the end for the watch, which may be in the middle of a scan and waits for an act on cache.
+const LAST_SCAN: Duration = Duration::from_secs(3);
 
 /// How long to wait at the end for a disk to take what has been told.
 const LAST_WRITE: Duration = Duration::from_secs(2);

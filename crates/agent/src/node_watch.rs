@@ -57,7 +57,7 @@ impl NodeWatch {
         let mut node = Node { roots: options.roots.clone(), tree, known: KnownCgroups::default(), problems: named };
         // Before the first scan, so that no kill falls between what was counted then and what is listened to.
         let kills = KillWatch::open(&mut node, options, journal, saved);
-        let keeper = Keeper::open(&options.eviction, options.log_format, &mut node);
+        let keeper = Keeper::open(&options.eviction, options.interval, options.log_format, &mut node);
         Ok(NodeWatch { interval: options.interval, node, kills, keeper, shared, scans: 0 })
     }
 

@@ -9,7 +9,7 @@ mod server;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Agent, PATIENCE, reprieve};
 use reprieve_lab::{Captured, wait_for};
@@ -250,6 +250,45 @@ fn switched_on_it_asks_for_small_amounts_without_anonymous_memory() {
     let done = agent.wait_for_line(|line| line["event"] == "keep_cache").unwrap();
     assert_eq!(done["means"], "memory.reclaim");
     assert!(done["asked_bytes"].as_u64().unwrap() <= 256 << 20, "{done}");
+}
+
+#[test]
+fn what_goes_on_slowly_is_called_off_when_it_becomes_urgent() {
+    let captured = full_of_cache();
+    let kdamonds = captured.damon().unwrap();
+    let agent = Agent::start(|command| {
+        let arguments = ["--interval", "5s", "--keep-cache", "on", "--eviction-hard", "memory.available<500Mi"];
+        with_roots(command.args(arguments), &captured);
+    });
+    let is_on = || fs::read_to_string(kdamonds.join("0/state")).is_ok_and(|state| state == "on");
+    wait_for(PATIENCE, || is_on().then_some(())).expect("DAMON is the gentlest, and there is time");
+    let begun = Instant::now();
+    let stat = "anon 1000000000\nfile 6700000000\nactive_file 6600000000\ninactive_file 100000000\nfile_dirty 0\n";
+    fs::write(captured.sys().join("fs/cgroup/memory.stat"), stat).unwrap();
+    let is_written = || fs::read(reclaim_file(&captured)).is_ok_and(|text| !text.is_empty());
+    wait_for(PATIENCE, || is_written().then_some(())).expect("it reclaims");
+    assert!(begun.elapsed() < Duration::from_millis(1200), "DAMON takes 1.5 s: {:?}", begun.elapsed());
+    let done = agent.wait_for_line(|line| line["event"] == "keep_cache").unwrap();
+    assert_eq!((&done["means"], &done["called_off"]), (&"damon_lru_deprio".into(), &true.into()));
+    assert_eq!(agent.stop(), 0);
+}
+
+#[test]
+fn a_threshold_that_can_t_be_kept_is_named_once_and_does_not_make_the_others_urgent() {
+    let captured = full_of_cache();
+    let kdamonds = captured.damon().unwrap();
+    let agent = Agent::start(|command| {
+        command.args(["--interval", "50ms", "--keep-cache", "on", "--eviction-hard", "memory.available<500Mi"]);
+        command.args(["--eviction-soft", "memory.available<100Gi"]);
+        with_roots(command.args(["--eviction-soft-grace-period", "memory.available=1m"]), &captured);
+    });
+    let is_on = || fs::read_to_string(kdamonds.join("0/state")).is_ok_and(|state| state == "on");
+    wait_for(PATIENCE, || is_on().then_some(())).expect("it acts");
+    assert_eq!(fs::read(reclaim_file(&captured)).unwrap(), b"", "what is urgent begins with what is quick");
+    std::thread::sleep(Duration::from_millis(300));
+    let lines: Vec<String> = agent.lines.try_iter().collect();
+    let named: Vec<_> = lines.iter().filter(|line| line.contains("can't help")).collect();
+    assert!(named.len() == 1 && named[0].contains("lower evictionSoft"), "{lines:?}");
 }
 
 #[test]

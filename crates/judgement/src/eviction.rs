@@ -13,7 +13,7 @@ mod standing;
 mod thresholds;
 mod truth;
 
-pub use assessment::{CacheHolder, CgroupFacts, EvictionRules, Evictions, judge_evictions};
+pub use assessment::{CacheHolder, CgroupFacts, EvictionRules, Evictions, ProtectedCgroup, judge_evictions};
 pub use observation::{NodeUsage, Observation, judge_allocatable, judge_node};
 pub use ranking::{PodMemory, RankedPod, rank_pods};
 pub use standing::{StandingCache, StandingReason, judge_standing_cache};

@@ -7,8 +7,10 @@
 //!
 //! It only decides; orders are carried out elsewhere, and [`CacheKeeper::record`] is told what came of them.
 
+mod allowance;
 mod holder;
 mod margin;
+mod need;
 mod pace;
 #[cfg(test)]
 mod tests;
@@ -21,11 +23,13 @@ use reprieve_readings::{Bytes, CacheMeans, CgroupPath, QosClass};
 
 use crate::eviction::{CacheHolder, EvictionSignal, Evictions, ThresholdState};
 use crate::forecast::Forecast;
+use allowance::Allowances;
 use holder::HolderState;
 use thrashing::Thrashing;
 
 pub use holder::SparedReason;
 pub use margin::Margin;
+pub use need::KeeperNeed;
 pub use pace::LookPace;
 
 /// What the keeper goes by.
@@ -68,8 +72,21 @@ pub struct KeeperOutcome {
     pub freed: Bytes,
     /// Bytes by which the working set has shrunk.
     pub working_set_removed: Bytes,
-    /// Whether the kernel could not do it at all: this means is not tried again here for a while.
-    pub refused: bool,
+    /// How it ended.
+    pub end: KeeperActEnd,
+}
+
+/// How an act ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeeperActEnd {
+    /// By itself.
+    Done,
+    /// It was called off: what it did tells nothing of its means.
+    CalledOff,
+    /// The kernel could not do it at all: this means is not tried again here for a while.
+    Refused,
+    /// The kernel could not, and will not for any other cgroup: this means is not tried again anywhere for a while.
+    RefusedEverywhere,
 }
 
 impl KeeperOutcome {
@@ -111,6 +128,8 @@ pub struct CacheKeeper {
     thrashing: Thrashing,
     refaulted: Bytes,
     acting: bool,
+    /// Until when each means is tried on nobody, by its place in `CacheMeans::ALL`.
+    absent_until: [Duration; CacheMeans::ALL.len()],
 }
 
 /// A holder with less active cache is not worth the work.
@@ -118,14 +137,20 @@ const SMALLEST: Bytes = Bytes::from_mib(4);
 /// What is ordered at once while there is time, and in need: then comes a look at what came of it.
 const LARGEST_ROUND: Bytes = Bytes::from_mib(128);
 const LARGEST_ROUND_IN_NEED: Bytes = Bytes::from_mib(512);
-/// Two rounds of the kubelet: a crossing foretold within is as good as sure.
-const SURE: Duration = Duration::from_secs(20);
+/// How long a means that was refused everywhere is not tried again.
+const ABSENT: Duration = Duration::from_secs(60);
 
 impl CacheKeeper {
     /// A keeper that has seen nothing yet.
     pub fn new(settings: KeeperSettings) -> Self {
-        let thrashing = Thrashing::default();
-        CacheKeeper { settings, holders: BTreeMap::new(), thrashing, refaulted: Bytes::ZERO, acting: false }
+        CacheKeeper {
+            settings,
+            holders: BTreeMap::new(),
+            thrashing: Thrashing::default(),
+            refaulted: Bytes::ZERO,
+            acting: false,
+            absent_until: [Duration::ZERO; CacheMeans::ALL.len()],
+        }
     }
 
     /// How much of what was freed came back since the start.
@@ -143,47 +168,47 @@ impl CacheKeeper {
         self.settings.margin.of(state.at, state.until(), state.observation.capacity)
     }
 
-    /// Decides at the moment `now`. `forecast` tells when the nearest threshold is reached, and `means` are those that the
-    /// kernel has, the gentlest first.
+    /// How much is missing at the worst of these thresholds, and how badly, with the forecast of each as far as there is
+    /// one. `None` where none of them can be kept.
+    pub fn need(&self, states: &[ThresholdState], forecasts: &[Forecast]) -> Option<KeeperNeed> {
+        need::judge_need(states, forecasts, |state| self.margin(state), self.acting)
+    }
+
+    /// Decides at the moment `now`. `forecasts` tell when each of the thresholds is reached, in their order, and `means` are
+    /// those that the kernel has, the gentlest first.
     pub fn decide(
         &mut self,
         now: Duration,
         evictions: &Evictions,
-        forecast: Forecast,
+        forecasts: &[Forecast],
         means: &[CacheMeans],
     ) -> KeeperDecision {
         self.observe(now, &evictions.holders);
         if self.has_stopped() {
             return KeeperDecision::Stopped;
         }
-        let reachable = |state: &&ThresholdState| !state.is_unreachable();
-        let furthest_below = evictions
-            .thresholds
-            .iter()
-            .filter(reachable)
-            .map(|state| (self.margin(state), state))
-            .max_by_key(|(margin, state)| margin.saturating_sub(state.observation.available));
-        let Some((margin, state)) = furthest_below else {
+        let Some(need) = self.need(&evictions.thresholds, forecasts) else {
             let unreachable = evictions.thresholds.first();
             return unreachable.map_or(KeeperDecision::NoThreshold, |state| KeeperDecision::Unreachable(*state));
         };
-        // Once begun, a little further than the margin: else each reading near it would begin anew.
-        let further = if self.acting { margin.saturating_sub(state.at).get() / 8 } else { 0 };
-        let goal = margin.saturating_add(Bytes::new(further));
-        let deficit = goal.saturating_sub(state.observation.available);
-        self.acting = deficit > Bytes::ZERO;
+        self.acting = need.deficit > Bytes::ZERO;
         if !self.acting {
             return KeeperDecision::Far;
         }
-        let zone = margin.saturating_sub(state.at).get();
-        let urgent = state.distance().get() < zone / 4 || forecast.best().is_some_and(|time| time <= SURE);
-        let (orders, spared) = self.order(now, evictions, state, Need { deficit, urgent }, means);
-        KeeperDecision::Near { state: *state, margin, orders, spared }
+        let absent = |means: &CacheMeans| self.absent_until.get(place(*means)).is_some_and(|until| now < *until);
+        let means: Vec<CacheMeans> = means.iter().copied().filter(|means| !absent(means)).collect();
+        let (orders, spared) = self.order(now, evictions, &need, &means);
+        KeeperDecision::Near { state: need.state, margin: need.margin, orders, spared }
     }
 
     /// Is told what came of an order.
     pub fn record(&mut self, now: Duration, order: &KeeperOrder, outcome: KeeperOutcome) {
         self.thrashing.gained(now, outcome.gained());
+        if outcome.end == KeeperActEnd::RefusedEverywhere
+            && let Some(until) = self.absent_until.get_mut(place(order.means))
+        {
+            *until = now + ABSENT;
+        }
         if let Some(holder) = self.holders.get_mut(&order.path) {
             holder.record(now, order, outcome);
         }
@@ -205,11 +230,10 @@ impl CacheKeeper {
         &self,
         now: Duration,
         evictions: &Evictions,
-        state: &ThresholdState,
-        need: Need,
+        need: &KeeperNeed,
         means: &[CacheMeans],
     ) -> (Vec<KeeperOrder>, Vec<KeeperSpared>) {
-        let of_pods_only = state.threshold.signal == EvictionSignal::Allocatable;
+        let of_pods_only = need.state.threshold.signal == EvictionSignal::Allocatable;
         let counts =
             |holder: &&CacheHolder| holder.active_file() >= SMALLEST && (!of_pods_only || holder.owner.pod.is_some());
         let mut candidates: Vec<&CacheHolder> = evictions.holders.iter().filter(counts).collect();
@@ -217,7 +241,8 @@ impl CacheKeeper {
             let used = self.holders.get(&holder.path).is_some_and(HolderState::is_used);
             (rank(holder.owner.qos), used, std::cmp::Reverse(holder.active_file()))
         });
-        let mut left = need.deficit.min(if need.urgent { LARGEST_ROUND_IN_NEED } else { LARGEST_ROUND });
+        let mut left = need.deficit.min(if need.is_urgent { LARGEST_ROUND_IN_NEED } else { LARGEST_ROUND });
+        let mut allowances = Allowances::default();
         let mut orders = Vec::new();
         let mut spared = Vec::new();
         for holder in candidates {
@@ -225,28 +250,39 @@ impl CacheKeeper {
                 break;
             }
             let Some(known) = self.holders.get(&holder.path) else { continue };
-            match known.choose(now, holder, means, need.urgent) {
-                Ok(chosen) => {
-                    let amount = left.min(holder.active_file()).min(holder.reducible);
-                    left = left.saturating_sub(amount);
-                    // Before a step comes to what is active, it frees what is not.
-                    let first = if need.urgent { holder.inactive_file() } else { Bytes::ZERO };
-                    let free_at_most = amount.saturating_add(first).min(holder.reducible);
-                    let path = holder.path.clone();
-                    orders.push(KeeperOrder { path, means: chosen, amount, free_at_most, in_hurry: need.urgent });
+            let allowance = allowances.of(holder);
+            let means = match known.choose(now, holder, allowance, means, need.is_urgent) {
+                Ok(means) => means,
+                Err(reason) => {
+                    spared.push(KeeperSpared { path: holder.path.clone(), reason });
+                    continue;
                 }
-                Err(reason) => spared.push(KeeperSpared { path: holder.path.clone(), reason }),
+            };
+            let amount = left.min(holder.active_file()).min(allowance);
+            left = left.saturating_sub(amount);
+            // Before a step comes to what is active, it frees what is not.
+            let first = if need.is_urgent { holder.inactive_file() } else { Bytes::ZERO };
+            let free_at_most = amount.saturating_add(first).min(allowance);
+            allowances.take(holder, free_at_most);
+            orders.push(KeeperOrder {
+                path: holder.path.clone(),
+                means,
+                amount,
+                free_at_most,
+                in_hurry: need.is_urgent,
+            });
+            // It takes so long that things have to be looked at anew after it.
+            if means == CacheMeans::Deprioritise {
+                break;
             }
         }
         (orders, spared)
     }
 }
 
-/// How much is wanted, and how badly.
-#[derive(Debug, Clone, Copy)]
-struct Need {
-    deficit: Bytes,
-    urgent: bool,
+/// The place of a means in `CacheMeans::ALL`.
+fn place(means: CacheMeans) -> usize {
+    CacheMeans::ALL.iter().position(|known| *known == means).unwrap_or_default()
 }
 
 /// The less a pod was promised, the sooner its cache goes. What belongs to no pod comes after BestEffort.

@@ -39,6 +39,8 @@ pub use available::{
 pub use changes::{Change, ChangeDetector, Moment, Thresholds};
 pub use container_meminfo::judge_meminfo;
 #[cfg(feature = "kubernetes")]
+pub use eviction::ProtectedCgroup;
+#[cfg(feature = "kubernetes")]
 pub use eviction::{
     CacheHolder, CgroupFacts, EvictionRules, EvictionSignal, EvictionThreshold, Evictions, KubeletView, NodeTruth,
     NodeUsage, Observation, PodMemory, RankedPod, StandingCache, StandingReason, ThresholdState, judge_allocatable,
@@ -50,8 +52,8 @@ pub use first_process::{
 pub use forecast::{Falling, Forecast};
 #[cfg(feature = "kubernetes")]
 pub use keeper::{
-    CacheKeeper, KeeperDecision, KeeperOrder, KeeperOutcome, KeeperSettings, KeeperSpared, LookPace, Margin,
-    SparedReason,
+    CacheKeeper, KeeperActEnd, KeeperDecision, KeeperNeed, KeeperOrder, KeeperOutcome, KeeperSettings, KeeperSpared,
+    LookPace, Margin, SparedReason,
 };
 pub use kills::{
     Identity, Kill, KillFilter, KillId, KillKey, KillLedger, KillPlace, KillRecord, KillTotal, KillTotals,

@@ -90,6 +90,24 @@ impl Captured {
         Ok(directory)
     }
 
+    /// DAMON's directories, which nobody uses, with all that one set of them holds. Returns that of all sets.
+    pub fn damon(&self) -> io::Result<PathBuf> {
+        let kdamonds = self.sys().join("kernel/mm/damon/admin/kdamonds");
+        let context = kdamonds.join("0/contexts/0");
+        let scheme = context.join("schemes/0");
+        for directory in ["monitoring_attrs/intervals", "monitoring_attrs/nr_regions", "targets/0/regions/0"] {
+            fs::create_dir_all(context.join(directory))?;
+        }
+        for directory in ["access_pattern/sz", "access_pattern/nr_accesses", "access_pattern/age", "quotas"] {
+            fs::create_dir_all(scheme.join(directory))?;
+        }
+        fs::create_dir_all(scheme.join("filters/0"))?;
+        fs::create_dir_all(scheme.join("filters/1"))?;
+        fs::write(kdamonds.join("nr_kdamonds"), "0\n")?;
+        fs::write(self.proc().join("iomem"), "00001000-7fffffff : System RAM\n")?;
+        Ok(kdamonds)
+    }
+
     /// Writes a level's files as v1 has them, into a directory below `root`. `hierarchical` is the smallest limit of the
     /// level and all above it, those that the machine's mounts don't show included.
     pub fn level_v1(&self, directory: &str, level: &Level, hierarchical: &str) -> io::Result<PathBuf> {

@@ -12,6 +12,8 @@ mod generations;
 mod reclaim;
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -57,6 +59,8 @@ pub struct CacheOutcome {
     pub took: Duration,
     /// The kernel freed less than was asked (EAGAIN), or was interrupted (EINTR).
     pub fell_short: bool,
+    /// It was called off before it had done all.
+    pub called_off: bool,
 }
 
 /// Why nothing was done.
@@ -79,6 +83,16 @@ pub enum CacheError {
         /// What the kernel answered.
         errno: Errno,
     },
+}
+
+impl CacheError {
+    /// The kernel's answer, where it does not let this process write: a read-only mount, or too few privileges.
+    pub fn write_is_forbidden(&self) -> Option<Errno> {
+        match self {
+            CacheError::Refused { errno: errno @ (Errno::ROFS | Errno::ACCESS | Errno::PERM), .. } => Some(*errno),
+            _ => None,
+        }
+    }
 }
 
 /// A cgroup to act on: its open directory, so that another one that gets its path later is safe.
@@ -108,6 +122,7 @@ pub struct CacheActor {
     has_swap: bool,
     swappiness: Option<bool>,
     writer: Option<ForceEmptyWriter>,
+    called_off: Arc<AtomicBool>,
     buffer: Buffer,
 }
 
@@ -127,6 +142,7 @@ impl CacheActor {
             has_swap,
             swappiness: None,
             writer: None,
+            called_off: Arc::default(),
             buffer: Buffer::new(),
         }
     }
@@ -135,6 +151,22 @@ impl CacheActor {
     pub fn with_writer(mut self, writer: ForceEmptyWriter) -> Self {
         self.writer = Some(writer);
         self
+    }
+
+    /// Takes a switch by which another thread can call off what goes on: acts end at their next step once it is on.
+    pub fn heed(&mut self, called_off: Arc<AtomicBool>) {
+        self.called_off = called_off;
+    }
+
+    /// Whether anonymous memory could be swapped out from now on.
+    pub fn know_swap(&mut self, has_swap: bool) {
+        self.has_swap = has_swap;
+    }
+
+    /// Switches off what an agent that was killed in the middle of an act has left of DAMON's. Returns whether there was
+    /// any. To be called before any act: it takes this process's own for left over too.
+    pub fn clean_up(&self) -> bool {
+        self.damon.clean_up()
     }
 
     /// The means that this kernel has for `target`, the gentlest first.
@@ -175,9 +207,12 @@ impl CacheActor {
     ) -> Result<CacheOutcome, CacheError> {
         let started = Instant::now();
         let (effect, fell_short) = match means {
-            CacheMeans::Age => self.at_once(target, |actor| actor.generations.age(&target.path).map(|()| false))?,
-            CacheMeans::Deprioritise => self
-                .at_once(target, |actor| actor.damon.deprioritise(&target.path, amount.working_set).map(|()| false))?,
+            CacheMeans::Age => self.at_once(target, |actor| {
+                actor.generations.age(&target.path, amount.in_hurry, &actor.called_off).map(|()| false)
+            })?,
+            CacheMeans::Deprioritise => self.at_once(target, |actor| {
+                actor.damon.deprioritise(&target.path, amount.working_set, &actor.called_off).map(|()| false)
+            })?,
             CacheMeans::Reclaim => {
                 let swappiness = self.swappiness(target)?;
                 if !swappiness && self.has_swap && !with_anonymous {
@@ -198,7 +233,8 @@ impl CacheActor {
                     let begin = actor.read(target)?;
                     writer.write_until(target, || {
                         let effect = Effect::between(&begin, &actor.read(target)?);
-                        Ok(effect.freed >= step.free || effect.working_set_removed >= step.remove)
+                        let is_enough = effect.freed >= step.free || effect.working_set_removed >= step.remove;
+                        Ok(is_enough || actor.is_called_off())
                     })
                 })?
             }
@@ -210,7 +246,12 @@ impl CacheActor {
             working_set_removed: effect.working_set_removed,
             took: started.elapsed(),
             fell_short,
+            called_off: self.is_called_off() && effect.working_set_removed < amount.working_set,
         })
+    }
+
+    fn is_called_off(&self) -> bool {
+        self.called_off.load(Ordering::Relaxed)
     }
 
     fn at_once(
@@ -237,7 +278,7 @@ impl CacheActor {
         let mut fell_short = false;
         let mut left = amount.free_at_most;
         let mut free = Self::SMALLEST_STEP;
-        while left > Bytes::ZERO && sum.working_set_removed < amount.working_set {
+        while left > Bytes::ZERO && sum.working_set_removed < amount.working_set && !self.is_called_off() {
             free = free.min(left);
             let step = Step { free, remove: amount.working_set.saturating_sub(sum.working_set_removed) };
             let (effect, short) = self.at_once(target, |actor| act(actor, step))?;
@@ -279,6 +320,15 @@ impl CacheActor {
             }
         }
         Ok(memory)
+    }
+}
+
+/// Sleeps for so long, or until it is called off.
+fn wait(length: Duration, called_off: &AtomicBool) {
+    const LOOK: Duration = Duration::from_millis(20);
+    let started = Instant::now();
+    while started.elapsed() < length && !called_off.load(Ordering::Relaxed) {
+        thread::sleep(LOOK.min(length.saturating_sub(started.elapsed())));
     }
 }
 

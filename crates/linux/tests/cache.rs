@@ -2,7 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use reprieve_lab::Captured;
 use reprieve_linux::{
@@ -91,7 +95,7 @@ fn a_cgroup_that_vanished_is_gone_and_its_successor_is_safe() {
 }
 
 /// A v1 cgroup of 64 MiB, all of it active cache, with a writer that is this shell script, and its number in `pid`.
-fn v1_cgroup(script: &str) -> (Captured, std::path::PathBuf, CacheActor) {
+fn v1_cgroup(script: &str) -> (Captured, PathBuf, CacheActor) {
     let captured = Captured::new().unwrap();
     let cgroup = captured.sound_cgroup(b"a").unwrap();
     fs::write(cgroup.join("memory.usage_in_bytes"), "67108864\n").unwrap();
@@ -150,4 +154,166 @@ fn a_writer_that_can_not_write_is_told() {
         actor.act(&target, means, CacheAmount::gently(Bytes::from_mib(4)), false),
         Err(CacheError::WouldSwap(means))
     );
+}
+
+/// A switch that is thrown after so long.
+fn called_off_after(length: Duration) -> Arc<AtomicBool> {
+    let called_off = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&called_off);
+    thread::spawn(move || {
+        thread::sleep(length);
+        switch.store(true, Ordering::Relaxed);
+    });
+    called_off
+}
+
+#[test]
+fn steps_end_when_they_are_called_off() {
+    let (captured, cgroup, mut actor) = v1_cgroup("exec sleep 600");
+    actor.heed(called_off_after(Duration::from_millis(100)));
+    let (target, amount) = (target(&captured, "/a"), CacheAmount::gently(Bytes::from_mib(64)));
+    let outcome = actor.act(&target, CacheMeans::ForceEmptyStep, amount, false).unwrap();
+    assert!(outcome.called_off);
+    assert!(outcome.took < Duration::from_millis(800), "{:?}", outcome.took);
+    assert!(has_ended(&cgroup), "no writer is left over");
+}
+
+#[test]
+fn no_step_is_begun_once_it_is_called_off() {
+    let captured = Captured::new().unwrap();
+    let cgroup = captured.sound_cgroup(b"a").unwrap();
+    fs::write(cgroup.join("memory.reclaim"), "").unwrap();
+    let mut actor = actor(&captured, false);
+    actor.heed(Arc::new(AtomicBool::new(true)));
+    let target = target(&captured, "/a");
+    let mut act = |amount| actor.act(&target, CacheMeans::Reclaim, CacheAmount::gently(amount), false).unwrap();
+    assert!(act(Bytes::from_mib(4)).called_off);
+    assert!(!act(Bytes::ZERO).called_off, "it has done all");
+    assert_eq!(
+        fs::read_to_string(cgroup.join("memory.reclaim")).unwrap(),
+        "0 swappiness=0",
+        "asked, but not reclaimed"
+    );
+}
+
+#[test]
+fn swap_that_is_switched_on_later_is_heeded() {
+    let (captured, _cgroup, mut actor) = v1_cgroup("exit 2");
+    actor.know_swap(true);
+    let means = CacheMeans::ForceEmptyStep;
+    let refused = actor.act(&target(&captured, "/a"), means, CacheAmount::gently(Bytes::from_mib(4)), false);
+    assert_eq!(refused, Err(CacheError::WouldSwap(means)));
+}
+
+#[test]
+fn a_read_only_mount_and_too_few_privileges_are_told_from_the_rest() {
+    let refused = |errno| CacheError::Refused { path: "/a/memory.reclaim".into(), errno };
+    for errno in [rustix::io::Errno::ROFS, rustix::io::Errno::ACCESS, rustix::io::Errno::PERM] {
+        assert_eq!(refused(errno).write_is_forbidden(), Some(errno));
+    }
+    assert_eq!(refused(rustix::io::Errno::INVAL).write_is_forbidden(), None);
+    assert_eq!(CacheError::Gone.write_is_forbidden(), None);
+}
+
+fn text(file: PathBuf) -> String {
+    fs::read_to_string(file).unwrap().trim().to_owned()
+}
+
+/// DAMON's directories, as they are in the middle of an act, and the machine.
+fn in_the_middle_of_an_act() -> (Captured, PathBuf) {
+    let captured = Captured::new().unwrap();
+    captured.sound_cgroup(b"a").unwrap();
+    let kdamonds = captured.damon().unwrap();
+    let (mut actor, target) = (actor(&captured, false), target(&captured, "/a"));
+    actor.heed(called_off_after(Duration::from_millis(400)));
+    let act = thread::spawn(move || {
+        actor.act(&target, CacheMeans::Deprioritise, CacheAmount::gently(Bytes::from_mib(1)), false).unwrap()
+    });
+    thread::sleep(Duration::from_millis(200));
+    let states = ["nr_kdamonds", "0/state"].map(|file| (kdamonds.join(file), text(kdamonds.join(file))));
+    assert_eq!(states.each_ref().map(|(_, value)| value.as_str()), ["1", "on"]);
+    let outcome = act.join().unwrap();
+    assert!(outcome.called_off && outcome.took < Duration::from_secs(1), "{outcome:?}");
+    assert_eq!((text(kdamonds.join("nr_kdamonds")), text(kdamonds.join("0/state"))), ("0".into(), "off".into()));
+    states.iter().for_each(|(file, value)| fs::write(file, value).unwrap());
+    (captured, kdamonds)
+}
+
+#[test]
+fn what_a_killed_agent_has_left_of_damon_is_switched_off() {
+    let (captured, kdamonds) = in_the_middle_of_an_act();
+    let mut actor = actor(&captured, false);
+    let refused =
+        actor.act(&target(&captured, "/a"), CacheMeans::Deprioritise, CacheAmount::gently(Bytes::from_mib(1)), false);
+    assert!(matches!(refused, Err(CacheError::Absent(..))), "{refused:?}");
+    assert_eq!(text(kdamonds.join("0/state")), "on", "left alone");
+    assert!(actor.clean_up());
+    assert_eq!((text(kdamonds.join("nr_kdamonds")), text(kdamonds.join("0/state"))), ("0".into(), "off".into()));
+    assert!(!actor.clean_up(), "nothing is left");
+}
+
+#[test]
+fn damon_of_others_is_not_taken_for_left_over() {
+    let (captured, kdamonds) = in_the_middle_of_an_act();
+    let actor = actor(&captured, false);
+    let owner = kdamonds.join("0/contexts/0/targets/0/pid_target");
+    let differs = |file: PathBuf, value: &str| {
+        let ours = text(file.clone());
+        fs::write(&file, value).unwrap();
+        assert!(!actor.clean_up(), "{}", file.display());
+        assert_eq!(text(kdamonds.join("0/state")), "on", "left alone");
+        fs::write(&file, ours).unwrap();
+    };
+    differs(owner.clone(), "1");
+    differs(owner.clone(), "0");
+    differs(kdamonds.join("0/contexts/0/schemes/0/action"), "pageout");
+    differs(kdamonds.join("0/contexts/0/monitoring_attrs/intervals/sample_us"), "5000");
+    differs(kdamonds.join("nr_kdamonds"), "2");
+    let mut gone = std::process::Command::new("true").spawn().unwrap();
+    gone.wait().unwrap();
+    fs::write(owner, gone.id().to_string()).unwrap();
+    assert!(actor.clean_up());
+}
+
+#[test]
+fn damon_that_others_were_faster_to_set_up_is_not_switched_off() {
+    let captured = Captured::new().unwrap();
+    captured.sound_cgroup(b"a").unwrap();
+    let kdamonds = captured.damon().unwrap();
+    fs::write(kdamonds.join("0/state"), "on").unwrap();
+    // It reads as free, and nobody can write it.
+    let read_only = Path::new("/sys/devices/system/cpu/cpu0/topology/core_id");
+    if !fs::read_to_string(read_only).is_ok_and(|text| text.trim() == "0") {
+        eprintln!("skipped: no file that reads 0 and can't be written");
+        return;
+    }
+    fs::remove_file(kdamonds.join("nr_kdamonds")).unwrap();
+    std::os::unix::fs::symlink(read_only, kdamonds.join("nr_kdamonds")).unwrap();
+    let (mut actor, target) = (actor(&captured, false), target(&captured, "/a"));
+    let amount = CacheAmount::gently(Bytes::from_mib(1));
+    let refused = actor.act(&target, CacheMeans::Deprioritise, amount, false).unwrap_err();
+    assert!(refused.to_string().ends_with("nr_kdamonds: Permission denied (os error 13)"), "{refused}");
+    assert_eq!(text(kdamonds.join("0/state")), "on", "left alone");
+}
+
+#[test]
+fn two_generations_are_begun_with_a_pause_between_them() {
+    let captured = Captured::new().unwrap();
+    captured.sound_cgroup(b"a").unwrap();
+    let commands = captured.sys().join("kernel/debug/lru_gen");
+    fs::create_dir_all(captured.sys().join("kernel/mm/lru_gen")).unwrap();
+    fs::create_dir_all(captured.sys().join("kernel/debug")).unwrap();
+    fs::write(captured.sys().join("kernel/mm/lru_gen/enabled"), "0x0007\n").unwrap();
+    let generations = "memcg    31 /a\n node     0\n          7       9000          5        10 \n";
+    let (mut actor, target) = (actor(&captured, false), target(&captured, "/a"));
+    let mut age = |in_hurry| {
+        fs::write(&commands, generations).unwrap();
+        assert_eq!(actor.means(&target), [CacheMeans::Age]);
+        let amount = CacheAmount { in_hurry, ..CacheAmount::gently(Bytes::from_mib(1)) };
+        let outcome = actor.act(&target, CacheMeans::Age, amount, false).unwrap();
+        assert_eq!(fs::read_to_string(&commands).unwrap(), "+ 31 0 8 0 1\n", "the second of the two");
+        outcome.took
+    };
+    assert!(age(false) >= Duration::from_millis(250), "what is used meanwhile is kept");
+    assert!(age(true) < Duration::from_millis(250));
 }

@@ -282,3 +282,33 @@ fn cache_is_taken_out_of_the_working_set_and_no_limit_is_touched() {
     let _ = fs::remove_file(format!("/var/tmp/reprieve-cache-{}", std::process::id()));
     assert_eq!(actor.act(&target, means, CacheAmount::gently(Bytes::from_mib(1)), false), Err(CacheError::Gone));
 }
+
+#[test]
+fn damon_is_set_up_as_it_is_recognised_and_given_back() {
+    use reprieve_linux::{CacheActor, CacheAmount, DamonState};
+    use reprieve_readings::CacheMeans;
+    let Some(lab) = open_lab("damon") else { return };
+    let cgroup = lab.cgroup("cache").unwrap();
+    let mut tree = open_tree(1000);
+    scan(&mut tree, &lab);
+    let target = tree.find(&path(&lab, &cgroup)).unwrap().cache_target().unwrap();
+    let mut actor = CacheActor::new(&Roots::default(), tree.version(), false);
+    if actor.damon() != DamonState::Free {
+        eprintln!("skipped: DAMON is {:?}", actor.damon());
+        return;
+    }
+    let amount = CacheAmount::gently(Bytes::from_mib(1));
+    let looks = CacheActor::new(&Roots::default(), tree.version(), false);
+    std::thread::scope(|scope| {
+        let act = scope.spawn(|| actor.act(&target, CacheMeans::Deprioritise, amount, false));
+        let state = "/sys/kernel/mm/damon/admin/kdamonds/0/state";
+        wait_for(Duration::from_secs(20), || (fs::read_to_string(state).ok()?.trim() == "on").then_some(()))
+            .expect("it runs");
+        assert!(looks.clean_up(), "an act of this process's number is taken for left over");
+        assert_eq!(looks.damon(), DamonState::Free);
+        act.join().unwrap().unwrap();
+    });
+    actor.act(&target, CacheMeans::Deprioritise, amount, false).unwrap();
+    assert_eq!(actor.damon(), DamonState::Free);
+    assert!(!looks.clean_up());
+}

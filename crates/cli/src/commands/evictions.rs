@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
-use reprieve_judgement::{CacheKeeper, Evictions, Forecast, KeeperSettings, Margin};
+use reprieve_judgement::{CacheKeeper, Evictions, KeeperSettings, Margin};
 use reprieve_linux::CacheActor;
 use reprieve_readings::{Bytes, CacheMeans};
 use reprieve_report::{EvictionsReport, evictions_json, evictions_screen};
@@ -28,9 +28,8 @@ pub(crate) fn run(arguments: &EvictionsArguments) -> Result<()> {
     let margin = arguments.keep_cache_margin.map_or(Margin::Default, Margin::At);
     let page_size = Bytes::new(rustix::param::page_size() as u64);
     let mut keeper = CacheKeeper::new(KeeperSettings { margin, page_size });
-    let soonest = forecasts.iter().copied().min_by_key(|forecast| forecast.best().unwrap_or(Duration::MAX));
     let means = means(&samples, &evictions);
-    let decision = keeper.decide(samples.now(), &evictions, soonest.unwrap_or(Forecast::Unknown), &means);
+    let decision = keeper.decide(samples.now(), &evictions, &forecasts, &means);
     let report =
         EvictionsReport { evictions: &evictions, forecasts: &forecasts, keeper: &decision, notes: samples.notes() };
     let mut output = io::stdout().lock();

@@ -67,8 +67,19 @@ pub struct CacheHolder {
     pub memory: CgroupMemory,
     /// How much may be taken before it, or a cgroup that holds it, comes below its `memory.low` or `memory.min`.
     pub reducible: Bytes,
+    /// Those of them that are protected, itself among them: what others free below counts there too.
+    pub protected: Vec<ProtectedCgroup>,
     /// Why its cache weighs on the node all the time, if it does.
     pub standing: Option<StandingCache>,
+}
+
+/// A cgroup with `memory.low` or `memory.min`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProtectedCgroup {
+    /// Its path.
+    pub path: CgroupPath,
+    /// How much it may lose before it comes below that.
+    pub reducible: Bytes,
 }
 
 impl CacheHolder {
@@ -113,9 +124,9 @@ pub fn judge_evictions<'a>(
     let mut requests: HashMap<String, Bytes> = HashMap::new();
     let mut kubepods = None;
     for cgroup in cgroups {
-        let above = cgroup.path.parent().and_then(|parent| bounds.get(&parent).copied()).unwrap_or_default();
+        let above = cgroup.path.parent().and_then(|parent| bounds.get(&parent).cloned()).unwrap_or_default();
         let own = above.with(&cgroup, capacity);
-        bounds.insert(cgroup.path, own);
+        bounds.insert(cgroup.path, own.clone());
         if above.in_container {
             // Whatever somebody made inside his container is his own affair, be it called a pod.
             continue;
@@ -140,6 +151,7 @@ pub fn judge_evictions<'a>(
                 owner: cgroup.owner.clone(),
                 memory: *cgroup.memory,
                 reducible: own.reducible,
+                protected: own.protected,
                 standing: judge_standing_cache(cgroup.memory, above.limit, request, capacity),
             });
         }
@@ -156,21 +168,22 @@ pub fn judge_evictions<'a>(
 }
 
 /// What the cgroups above, and the cgroup itself, bound.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Bounds {
     limit: Option<Bytes>,
     reducible: Bytes,
+    protected: Vec<ProtectedCgroup>,
     in_container: bool,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Bounds { limit: None, reducible: Bytes::new(u64::MAX), in_container: false }
+        Bounds { limit: None, reducible: Bytes::new(u64::MAX), protected: Vec::new(), in_container: false }
     }
 }
 
 impl Bounds {
-    fn with(self, cgroup: &CgroupFacts<'_>, capacity: Bytes) -> Bounds {
+    fn with(&self, cgroup: &CgroupFacts<'_>, capacity: Bytes) -> Bounds {
         let memory = cgroup.memory;
         // The limit of all pods lies above the kubelet's own threshold for them: it bounds nothing before that acts.
         let limit = memory.max.filter(|_| !is_above_pods(cgroup.owner)).and_then(|max| max.below(capacity).bytes());
@@ -180,9 +193,12 @@ impl Bounds {
         });
         let protection = protection.max().unwrap_or_default();
         let reducible = memory.usage.map_or(Bytes::new(u64::MAX), |usage| usage.saturating_sub(protection));
+        let is_protected = protection > Bytes::ZERO;
+        let protected = is_protected.then(|| ProtectedCgroup { path: cgroup.path.clone(), reducible });
         Bounds {
             limit: self.limit.into_iter().chain(limit).min(),
             reducible: self.reducible.min(reducible),
+            protected: self.protected.iter().cloned().chain(protected).collect(),
             in_container: self.in_container || cgroup.owner.container_root.as_ref() == Some(cgroup.path),
         }
     }
@@ -326,6 +342,9 @@ mod tests {
         let holders: Vec<_> =
             evictions.holders.iter().map(|holder| (holder.path.to_string(), holder.reducible.get() >> 20)).collect();
         assert_eq!(holders.first(), Some(&(container, 60)), "down to the pod's memory.low");
+        let pod = CgroupPath::new(format!("/kubepods/besteffort/pod{UID}").as_bytes());
+        let protected = [ProtectedCgroup { path: pod, reducible: Bytes::from_mib(60) }];
+        assert_eq!(evictions.holders.first().unwrap().protected, protected);
         assert!(holders.iter().any(|(path, _)| path == "/system.slice/log.service"));
         assert!(
             !holders.iter().any(|(path, _)| path.starts_with(&format!("{}/", holders[0].0))),

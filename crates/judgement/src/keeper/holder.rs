@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reprieve_readings::{Bytes, CacheMeans};
 
-use super::{KeeperOrder, KeeperOutcome};
+use super::{KeeperActEnd, KeeperOrder, KeeperOutcome, place};
 use crate::eviction::CacheHolder;
 
 /// Why a holder's cache is left alone.
@@ -56,8 +56,10 @@ pub(super) struct HolderState {
     last_act: Option<Duration>,
     back_off: Duration,
     spared_until: Duration,
-    /// Until when each means is not tried again, by its place in `CacheMeans::ALL`.
+    /// Until when each means is not tried again, by its place in `CacheMeans::ALL`: as it did little, which in need is
+    /// better than nothing, or as the kernel refused it.
     weak_until: [Duration; CacheMeans::ALL.len()],
+    refused_until: [Duration; CacheMeans::ALL.len()],
 }
 
 /// A cache that nobody added to for so long counts as cold.
@@ -68,6 +70,8 @@ const SHORTEST_BACK_OFF: Duration = Duration::from_secs(10);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(600);
 /// How long a means that did not work is not tried again.
 const WEAK: Duration = Duration::from_secs(30);
+/// A cache is not judged by less than this or an eighth of it: the first few pages may just have been those in use.
+const TELLING: Bytes = Bytes::from_mib(64);
 /// Growth that is none.
 const JITTER: Bytes = Bytes::from_mib(1);
 /// Stalls above this share of ten seconds, in percent, are pressure.
@@ -87,6 +91,7 @@ impl HolderState {
             back_off: Duration::ZERO,
             spared_until: Duration::ZERO,
             weak_until: [Duration::ZERO; CacheMeans::ALL.len()],
+            refused_until: [Duration::ZERO; CacheMeans::ALL.len()],
         }
     }
 
@@ -112,7 +117,12 @@ impl HolderState {
         let bytes = Bytes::new(pages.saturating_mul(page_size.get()));
         let came_back = bytes.min(self.freed.saturating_sub(self.came_back));
         self.came_back = self.came_back.saturating_add(came_back);
-        if self.came_back >= JITTER && self.came_back.get() >= self.gained.get() / 4 {
+        let telling = TELLING.min(Bytes::new(self.lists.get() / 8));
+        if self.gained >= telling && self.came_back >= JITTER && self.came_back.get() >= self.gained.get() / 4 {
+            // Long ago it was another workload's.
+            if now.saturating_sub(self.spared_until) >= LONGEST_BACK_OFF {
+                self.back_off = Duration::ZERO;
+            }
             self.back_off = (self.back_off * 2).clamp(SHORTEST_BACK_OFF, LONGEST_BACK_OFF);
             self.spared_until = now + self.back_off;
             (self.freed, self.came_back, self.gained) = (Bytes::ZERO, Bytes::ZERO, Bytes::ZERO);
@@ -128,10 +138,13 @@ impl HolderState {
         let on_the_way = if order.means.is_stepwise() { outcome.freed } else { Bytes::ZERO };
         let done = outcome.working_set_removed.saturating_add(on_the_way);
         let worked = done >= Bytes::new(order.amount.get() / 8).max(Bytes::new(1));
-        if (outcome.refused || !worked)
-            && let Some(weak) = self.weak_until.get_mut(place(order.means))
-        {
-            *weak = now + WEAK;
+        let until = match outcome.end {
+            KeeperActEnd::Done if !worked => self.weak_until.get_mut(place(order.means)),
+            KeeperActEnd::Done | KeeperActEnd::CalledOff => None,
+            KeeperActEnd::Refused | KeeperActEnd::RefusedEverywhere => self.refused_until.get_mut(place(order.means)),
+        };
+        if let Some(until) = until {
+            *until = now + WEAK;
         }
     }
 
@@ -140,11 +153,12 @@ impl HolderState {
         self.used
     }
 
-    /// The gentlest means that may work, or why there is none.
+    /// The gentlest means that may work where so much may be freed, or why there is none.
     pub(super) fn choose(
         &self,
         now: Duration,
         holder: &CacheHolder,
+        allowance: Bytes,
         means: &[CacheMeans],
         urgent: bool,
     ) -> Result<CacheMeans, SparedReason> {
@@ -154,15 +168,18 @@ impl HolderState {
         if holder.memory.pressure.is_some_and(|pressure| pressure.some.average_10s > PRESSURE) {
             return Err(SparedReason::Pressure);
         }
-        if holder.reducible == Bytes::ZERO {
+        if allowance == Bytes::ZERO {
             return Err(SparedReason::Protected);
         }
-        let works = |means: &&CacheMeans| self.weak_until.get(place(**means)).is_none_or(|until| now >= *until);
+        let is_over =
+            |untils: &[Duration], means: CacheMeans| untils.get(place(means)).is_none_or(|until| now >= *until);
+        let possible = || means.iter().filter(|means| is_over(&self.refused_until, **means));
+        let works = |means: &&CacheMeans| is_over(&self.weak_until, **means);
         // DAMON has to watch for a while before it knows what is cold.
         let in_time = |means: &&CacheMeans| !(urgent && **means == CacheMeans::Deprioritise);
-        let gentlest = means.iter().filter(works).find(in_time);
+        let gentlest = possible().filter(works).find(in_time);
         // In need, a slow means is better than none, and one that did little lately too.
-        let in_need = || means.iter().find(works).or(means.last()).filter(|_| urgent);
+        let in_need = || possible().find(works).or_else(|| possible().next_back()).filter(|_| urgent);
         match gentlest.or_else(in_need) {
             // All of it goes, below any protection: v1 has none.
             Some(CacheMeans::ForceEmpty) if !urgent && now.saturating_sub(self.still_since) < COLD => {
@@ -172,10 +189,6 @@ impl HolderState {
             None => Err(SparedReason::NoMeans),
         }
     }
-}
-
-fn place(means: CacheMeans) -> usize {
-    CacheMeans::ALL.iter().position(|known| *known == means).unwrap_or_default()
 }
 
 fn lists(holder: &CacheHolder) -> Bytes {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use reprieve_readings::{CacheMeans, EvictionConfiguration, MemoryStat, Owner, Pressure, Stall};
 
 use super::*;
-use crate::eviction::{KubeletView, Observation, thresholds_of};
+use crate::eviction::{KubeletView, Observation, ProtectedCgroup, thresholds_of};
 
 fn mib(mib: u64) -> Bytes {
     Bytes::from_mib(mib)
@@ -28,7 +28,7 @@ fn holder(qos: &str, number: u8, active: u64) -> CacheHolder {
         ..MemoryStat::default()
     };
     let memory = reprieve_readings::CgroupMemory { usage: Some(mib(active)), stat: Some(stat), ..Default::default() };
-    CacheHolder { owner: Owner::of(&path), path, memory, reducible: mib(active), standing: None }
+    CacheHolder { owner: Owner::of(&path), path, memory, reducible: mib(active), protected: Vec::new(), standing: None }
 }
 
 fn node(available: u64, holders: Vec<CacheHolder>) -> Evictions {
@@ -58,8 +58,8 @@ const RECLAIM: &[CacheMeans] = &[CacheMeans::Reclaim];
 fn far_from_the_threshold_nothing_is_done() {
     let mut keeper = keeper();
     let node = node(200, vec![holder("/besteffort", 1, 500)]);
-    assert_eq!(keeper.decide(second(0), &node, Forecast::None, RECLAIM), KeeperDecision::Far);
-    assert_eq!(keeper.decide(second(1), &Evictions::default(), Forecast::None, RECLAIM), KeeperDecision::NoThreshold);
+    assert_eq!(keeper.decide(second(0), &node, &[], RECLAIM), KeeperDecision::Far);
+    assert_eq!(keeper.decide(second(1), &Evictions::default(), &[], RECLAIM), KeeperDecision::NoThreshold);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn cache_goes_by_class_the_largest_first() {
         holder("/besteffort", 3, 10),
         holder("/besteffort", 4, 50),
     ];
-    let decision = keeper().decide(second(0), &node(120, holders), Forecast::None, RECLAIM);
+    let decision = keeper().decide(second(0), &node(120, holders), &[], RECLAIM);
     let reclaim = CacheMeans::Reclaim;
     let expected = [("BestEffort", 50), ("BestEffort", 10), ("Burstable", 20)];
     assert_eq!(orders(&decision), expected.map(|(class, mib)| (class.to_owned(), reclaim, mib)));
@@ -79,7 +79,7 @@ fn cache_goes_by_class_the_largest_first() {
 #[test]
 fn without_hurry_the_steps_are_small() {
     let total = |available, forecast| {
-        let decision = keeper().decide(second(0), &node(available, vec![holder("", 1, 800)]), forecast, RECLAIM);
+        let decision = keeper().decide(second(0), &node(available, vec![holder("", 1, 800)]), &[forecast], RECLAIM);
         orders(&decision).iter().map(|order| order.2).sum::<u64>()
     };
     let soon = Forecast::In { best: second(15), soonest: second(9), latest: None };
@@ -90,7 +90,7 @@ fn without_hurry_the_steps_are_small() {
         page_size: Bytes::new(4096),
     });
     let total = |mut keeper: CacheKeeper, forecast| {
-        let decision = keeper.decide(second(0), &node(400, vec![holder("", 1, 800)]), forecast, RECLAIM);
+        let decision = keeper.decide(second(0), &node(400, vec![holder("", 1, 800)]), &[forecast], RECLAIM);
         orders(&decision).iter().map(|order| order.2).sum::<u64>()
     };
     assert_eq!(total(wide, soon), 200, "urgent by the forecast");
@@ -104,7 +104,7 @@ fn in_need_what_is_inactive_goes_first_and_pauses_are_left_out() {
             stat.inactive_file = Some(mib(300));
         }
         holder.reducible = mib(reducible);
-        let decision = keeper().decide(second(0), &node(available, vec![holder]), Forecast::None, RECLAIM);
+        let decision = keeper().decide(second(0), &node(available, vec![holder]), &[], RECLAIM);
         let KeeperDecision::Near { orders, .. } = decision else { panic!() };
         let order = orders.first().unwrap();
         (order.amount.get() >> 20, order.free_at_most.get() >> 20, order.in_hurry)
@@ -120,7 +120,7 @@ fn steps_in_need_are_larger_and_have_an_end() {
         let margin = Margin::At(reprieve_readings::EvictionAmount::Quantity(mib(900)));
         let mut keeper = CacheKeeper::new(KeeperSettings { margin, page_size: Bytes::new(4096) });
         let node = node(available, vec![holder("", 1, 800)]);
-        orders(&keeper.decide(second(0), &node, Forecast::None, RECLAIM)).iter().map(|order| order.2).sum::<u64>()
+        orders(&keeper.decide(second(0), &node, &[], RECLAIM)).iter().map(|order| order.2).sum::<u64>()
     };
     assert_eq!((total(600), total(200)), (128, 512));
 }
@@ -134,7 +134,7 @@ fn protection_and_pressure_are_respected() {
     pressed.memory.pressure = Some(Pressure { some, full: None });
     let mut partly = holder("/besteffort", 3, 300);
     partly.reducible = mib(5);
-    let decision = keeper().decide(second(0), &node(150, vec![protected, pressed, partly]), Forecast::None, RECLAIM);
+    let decision = keeper().decide(second(0), &node(150, vec![protected, pressed, partly]), &[], RECLAIM);
     assert_eq!(orders(&decision), [("BestEffort".to_owned(), CacheMeans::Reclaim, 5)]);
     assert_eq!(spared(&decision), [SparedReason::Protected, SparedReason::Pressure]);
 }
@@ -154,34 +154,53 @@ fn what_comes_back_is_left_alone_for_twice_as_long_each_time() {
     let mut waits = Vec::new();
     for _ in 0..3 {
         let near = |pages| node(150, vec![refaulted(holder("", 1, 500), pages)]);
-        let decision = keeper.decide(second(now), &near(pages), Forecast::None, RECLAIM);
+        let decision = keeper.decide(second(now), &near(pages), &[], RECLAIM);
         let KeeperDecision::Near { orders, .. } = &decision else { panic!("{decision:?}") };
-        let freed = KeeperOutcome { freed: mib(8), working_set_removed: mib(8), refused: false };
+        let freed = KeeperOutcome { freed: mib(64), working_set_removed: mib(64), end: KeeperActEnd::Done };
         keeper.record(second(now), &orders[0], freed);
-        pages += 1024;
+        pages += 16 * 256;
         now += 1;
-        let decision = keeper.decide(second(now), &near(pages), Forecast::None, RECLAIM);
+        let decision = keeper.decide(second(now), &near(pages), &[], RECLAIM);
         let [SparedReason::Refaults { left }] = spared(&decision)[..] else { panic!("{decision:?}") };
         waits.push(left.as_secs());
         now += left.as_secs();
     }
     assert_eq!(waits, [10, 20, 40]);
-    assert_eq!(keeper.refaulted(), mib(12));
+    assert_eq!(keeper.refaulted(), mib(48));
+}
+
+/// Ten seconds of looking on would be too much for what may be chance.
+#[test]
+fn the_first_few_pages_tell_nothing_of_a_large_cache() {
+    for (active, is_judged) in [(500, false), (64, true)] {
+        let mut keeper = keeper();
+        let near = |pages| node(150, vec![refaulted(holder("", 1, active), pages)]);
+        let decision = keeper.decide(second(0), &near(0), &[], RECLAIM);
+        let KeeperDecision::Near { orders, .. } = &decision else { panic!("{decision:?}") };
+        let freed = KeeperOutcome { freed: mib(8), working_set_removed: mib(8), end: KeeperActEnd::Done };
+        keeper.record(second(0), &orders[0], freed);
+        let decision = keeper.decide(second(1), &near(8 * 256), &[], RECLAIM);
+        assert_eq!(spared(&decision).len(), usize::from(is_judged), "{decision:?}");
+    }
 }
 
 #[test]
 fn it_stops_itself_where_all_comes_back() {
     let mut keeper = keeper();
     let near = |pages| node(120, vec![refaulted(holder("", 1, 500), pages)]);
-    let decision = keeper.decide(second(0), &near(0), Forecast::None, RECLAIM);
+    let decision = keeper.decide(second(0), &near(0), &[], RECLAIM);
     let KeeperDecision::Near { orders, .. } = decision else { panic!() };
     for order in &orders {
-        keeper.record(second(0), order, KeeperOutcome { freed: mib(300), working_set_removed: mib(1), refused: false });
+        keeper.record(
+            second(0),
+            order,
+            KeeperOutcome { freed: mib(300), working_set_removed: mib(1), end: KeeperActEnd::Done },
+        );
     }
-    let decision = keeper.decide(second(5), &near(160 * 256), Forecast::None, RECLAIM);
+    let decision = keeper.decide(second(5), &near(160 * 256), &[], RECLAIM);
     assert_eq!(decision, KeeperDecision::Stopped);
     assert!(keeper.has_stopped());
-    assert_eq!(keeper.decide(second(5000), &near(160 * 256), Forecast::None, RECLAIM), KeeperDecision::Stopped);
+    assert_eq!(keeper.decide(second(5000), &near(160 * 256), &[], RECLAIM), KeeperDecision::Stopped);
 }
 
 #[test]
@@ -190,28 +209,26 @@ fn a_means_that_does_not_work_gives_way_to_the_next() {
     let means = [CacheMeans::Age, CacheMeans::Reclaim];
     let node = node(150, vec![holder("", 1, 500)]);
     let chosen = |decision: &KeeperDecision| orders(decision).first().map(|order| order.1);
-    let decision = keeper.decide(second(0), &node, Forecast::None, &means);
+    let decision = keeper.decide(second(0), &node, &[], &means);
     assert_eq!(chosen(&decision), Some(CacheMeans::Age));
     let KeeperDecision::Near { orders, .. } = decision else { panic!() };
-    let nothing = KeeperOutcome { freed: Bytes::ZERO, working_set_removed: Bytes::ZERO, refused: false };
+    let nothing = KeeperOutcome { freed: Bytes::ZERO, working_set_removed: Bytes::ZERO, end: KeeperActEnd::Done };
     keeper.record(second(0), &orders[0], nothing);
-    assert_eq!(chosen(&keeper.decide(second(1), &node, Forecast::None, &means)), Some(CacheMeans::Reclaim));
-    assert_eq!(chosen(&keeper.decide(second(31), &node, Forecast::None, &means)), Some(CacheMeans::Age));
+    assert_eq!(chosen(&keeper.decide(second(1), &node, &[], &means)), Some(CacheMeans::Reclaim));
+    assert_eq!(chosen(&keeper.decide(second(31), &node, &[], &means)), Some(CacheMeans::Age));
 }
 
 #[test]
 fn in_need_a_slow_or_weak_means_is_better_than_none() {
-    let nothing = KeeperOutcome { freed: Bytes::ZERO, working_set_removed: Bytes::ZERO, refused: false };
+    let nothing = KeeperOutcome { freed: Bytes::ZERO, working_set_removed: Bytes::ZERO, end: KeeperActEnd::Done };
     let tired = |means: &[CacheMeans], available| {
         let mut keeper = keeper();
         let near = node(available, vec![holder("", 1, 500)]);
-        let KeeperDecision::Near { orders, .. } =
-            keeper.decide(second(0), &near, Forecast::None, &[CacheMeans::Reclaim])
-        else {
+        let KeeperDecision::Near { orders, .. } = keeper.decide(second(0), &near, &[], &[CacheMeans::Reclaim]) else {
             panic!()
         };
         keeper.record(second(0), &orders[0], nothing);
-        keeper.decide(second(1), &near, Forecast::None, means)
+        keeper.decide(second(1), &near, &[], means)
     };
     let both = [CacheMeans::Deprioritise, CacheMeans::Reclaim];
     let chosen = |decision: &KeeperDecision| orders(decision).first().map(|order| order.1);
@@ -226,8 +243,8 @@ fn v1_drops_a_whole_cache_only_if_cold_or_in_need() {
     let run = |available, seconds: u64, grows: bool| {
         let mut keeper = keeper();
         let near = |second| node(available, vec![holder("", 1, 500 + if grows { 2 * second } else { 0 })]);
-        (0..seconds).for_each(|at| drop(keeper.decide(second(at), &near(at), Forecast::None, &means)));
-        keeper.decide(second(seconds), &near(seconds), Forecast::None, &means)
+        (0..seconds).for_each(|at| drop(keeper.decide(second(at), &near(at), &[], &means)));
+        keeper.decide(second(seconds), &near(seconds), &[], &means)
     };
     assert_eq!(spared(&run(190, 10, false)), [SparedReason::MayBeUsed]);
     assert_eq!(orders(&run(190, 30, false)).len(), 1, "nobody added to it for half a minute");
@@ -241,11 +258,178 @@ fn a_threshold_above_all_memory_is_hopeless() {
     let thresholds = thresholds_of(&EvictionConfiguration { hard, ..EvictionConfiguration::default() });
     let mut node = node(150, vec![holder("", 1, 500)]);
     node.thresholds = node.view.judge(&thresholds);
-    let decision = keeper().decide(second(0), &node, Forecast::None, RECLAIM);
+    let decision = keeper().decide(second(0), &node, &[], RECLAIM);
     assert!(matches!(decision, KeeperDecision::Unreachable(_)), "{decision:?}");
 }
 
+/// A node of 1000 MiB with these thresholds, and so much available to the kubelet of all and to its pods.
+fn node_with(configuration: &EvictionConfiguration, available: u64, of_pods: Option<u64>) -> Evictions {
+    let mut node = node(available, vec![holder("", 1, 800)]);
+    node.view.allocatable = of_pods.map(|available| {
+        let (available, capacity) = (mib(available), mib(1000));
+        let working_set = capacity.saturating_sub(available);
+        Observation { usage: working_set, working_set, available, capacity }
+    });
+    node.thresholds = node.view.judge(&thresholds_of(configuration));
+    node
+}
+
+#[test]
+fn once_begun_it_goes_a_little_further_whichever_threshold_comes_last() {
+    let mut keeper = keeper();
+    let node = |available| node_with(&EvictionConfiguration::default(), available, Some(700));
+    assert_eq!(keeper.decide(second(0), &node(205), &[], RECLAIM), KeeperDecision::Far);
+    assert_eq!(orders(&keeper.decide(second(1), &node(195), &[], RECLAIM)).first().map(|order| order.2), Some(5));
+    let decision = keeper.decide(second(2), &node(205), &[], RECLAIM);
+    assert_eq!(orders(&decision).first().map(|order| order.2), Some(7), "an eighth of the zone: 12.5 MiB");
+    assert_eq!(keeper.decide(second(3), &node(213), &[], RECLAIM), KeeperDecision::Far);
+}
+
+#[test]
+fn the_need_is_the_worst_of_all_thresholds_that_can_be_kept() {
+    let amount = |mib_: u64| reprieve_readings::EvictionAmount::Quantity(mib(mib_));
+    let soft = |mib_| EvictionConfiguration { soft: Some((amount(mib_), second(90))), ..Default::default() };
+    let keeper = keeper();
+    let need = |soft_at, available, of_pods, forecasts: &[Forecast]| {
+        let need = keeper.need(&node_with(&soft(soft_at), available, of_pods).thresholds, forecasts).unwrap();
+        (need.state.at.get() >> 20, need.deficit.get() >> 20, need.is_urgent)
+    };
+    assert_eq!(need(300, 500, None, &[]), (300, 100, false), "the soft one's margin is 600");
+    assert_eq!(
+        need(2000, 500, None, &[Forecast::None, Forecast::Now]),
+        (100, 0, false),
+        "a soft one that none can keep"
+    );
+    let soon = Forecast::In { best: second(15), soonest: second(9), latest: None };
+    assert_eq!(need(300, 500, None, &[Forecast::None, soon]), (300, 100, true));
+    assert_eq!(need(300, 310, None, &[]), (300, 290, true), "near");
+    assert_eq!(need(300, 500, Some(110), &[]), (300, 100, true), "the pods' threshold is near");
+}
+
+#[test]
+fn what_was_ordered_is_called_off_where_it_is_too_slow_or_too_late() {
+    let calls_off = |available, in_hurry| {
+        let need = keeper().need(&node(available, Vec::new()).thresholds, &[]).unwrap();
+        need.calls_off(in_hurry)
+    };
+    assert!(!calls_off(150, false));
+    assert!(!calls_off(150, true), "the rest is taken in a hurry too");
+    assert!(calls_off(110, false));
+    assert!(!calls_off(110, true));
+    assert!(calls_off(200, false) && calls_off(200, true));
+}
+
+#[test]
+fn siblings_share_what_their_parent_may_lose() {
+    let parent = ProtectedCgroup { path: CgroupPath::new(b"/kubepods/besteffort"), reducible: mib(30) };
+    let below = |number, active| {
+        let holder = holder("/besteffort", number, active);
+        CacheHolder { reducible: mib(30), protected: vec![parent.clone()], ..holder }
+    };
+    let decision = keeper().decide(second(0), &node(150, vec![below(1, 20), below(2, 19), below(3, 18)]), &[], RECLAIM);
+    let amounts: Vec<u64> = orders(&decision).iter().map(|order| order.2).collect();
+    assert_eq!(amounts, [20, 10]);
+    assert_eq!(spared(&decision), [SparedReason::Protected]);
+}
+
+#[test]
+fn a_round_ends_with_the_order_that_takes_long() {
+    let holders = || vec![holder("/besteffort", 1, 30), holder("/besteffort", 2, 20), holder("", 3, 300)];
+    let means = [CacheMeans::Deprioritise, CacheMeans::Reclaim];
+    let decide = |available| orders(&keeper().decide(second(0), &node(available, holders()), &[], &means));
+    assert_eq!(decide(130), [("BestEffort".to_owned(), CacheMeans::Deprioritise, 30)]);
+    assert_eq!(decide(110).len(), 3, "in need by means that are quick");
+}
+
+#[test]
+fn what_is_refused_takes_nothing_from_the_others_not_even_in_need() {
+    let mut keeper = keeper();
+    let near = || node(110, vec![holder("", 1, 500), holder("", 2, 400)]);
+    let KeeperDecision::Near { orders: given, .. } = keeper.decide(second(0), &near(), &[], RECLAIM) else { panic!() };
+    let end = KeeperActEnd::Refused;
+    keeper.record(second(0), &given[0], KeeperOutcome { freed: Bytes::ZERO, working_set_removed: Bytes::ZERO, end });
+    let decision = keeper.decide(second(1), &near(), &[], RECLAIM);
+    let KeeperDecision::Near { orders: others, .. } = &decision else { panic!() };
+    assert_eq!(others.len(), 1);
+    assert_ne!(others[0].path, given[0].path);
+    assert_eq!(spared(&decision), [SparedReason::NoMeans]);
+}
+
+#[test]
+fn what_is_refused_everywhere_is_tried_nowhere_for_a_while() {
+    let mut keeper = keeper();
+    let near = || node(150, vec![holder("", 1, 500), holder("", 2, 400)]);
+    let KeeperDecision::Near { orders: given, .. } = keeper.decide(second(0), &near(), &[], RECLAIM) else { panic!() };
+    let end = KeeperActEnd::RefusedEverywhere;
+    keeper.record(second(0), &given[0], KeeperOutcome { freed: Bytes::ZERO, working_set_removed: Bytes::ZERO, end });
+    assert_eq!(orders(&keeper.decide(second(59), &near(), &[], RECLAIM)), []);
+    assert_eq!(orders(&keeper.decide(second(60), &near(), &[], RECLAIM)).len(), 1);
+}
+
+#[test]
+fn an_act_that_was_called_off_tells_nothing_of_its_means() {
+    let mut keeper = keeper();
+    let near = || node(150, vec![holder("", 1, 500)]);
+    let KeeperDecision::Near { orders: given, .. } = keeper.decide(second(0), &near(), &[], RECLAIM) else { panic!() };
+    let end = KeeperActEnd::CalledOff;
+    keeper.record(second(0), &given[0], KeeperOutcome { freed: Bytes::ZERO, working_set_removed: Bytes::ZERO, end });
+    assert_eq!(orders(&keeper.decide(second(1), &near(), &[], RECLAIM)).len(), 1);
+}
+
+#[test]
+fn after_long_quiet_what_comes_back_is_left_alone_for_as_short_as_at_first() {
+    let mut keeper = keeper();
+    let mut pages = 0;
+    let waits: Vec<u64> = [0, 100, 1000]
+        .into_iter()
+        .map(|now| {
+            let near = |pages| node(150, vec![refaulted(holder("", 1, 500), pages)]);
+            let decision = keeper.decide(second(now), &near(pages), &[], RECLAIM);
+            let KeeperDecision::Near { orders, .. } = &decision else { panic!("{decision:?}") };
+            let end = KeeperActEnd::Done;
+            keeper.record(second(now), &orders[0], KeeperOutcome { freed: mib(64), working_set_removed: mib(64), end });
+            pages += 16 * 256;
+            let decision = keeper.decide(second(now + 1), &near(pages), &[], RECLAIM);
+            let [SparedReason::Refaults { left }] = spared(&decision)[..] else { panic!("{decision:?}") };
+            left.as_secs()
+        })
+        .collect();
+    assert_eq!(waits, [10, 20, 10]);
+}
+
 proptest! {
+    #[test]
+    fn no_protected_cgroup_loses_more_than_it_may(
+        available in 0_u64..250,
+        parents in prop::collection::vec(0_u64..400, 3),
+        holders in prop::collection::vec((0_u64..400, 0_u64..400, 0_usize..3), 0..8),
+    ) {
+        let protected: Vec<_> = parents.iter().enumerate().map(|(number, reducible)| ProtectedCgroup {
+            path: CgroupPath::new(format!("/parent{number}").as_bytes()),
+            reducible: mib(*reducible),
+        }).collect();
+        let holders: Vec<_> = holders.iter().zip(0_u8..).map(|(&(active, inactive, nested), number)| {
+            let mut holder = holder("/besteffort", number, active);
+            if let Some(stat) = &mut holder.memory.stat {
+                stat.inactive_file = Some(mib(inactive));
+            }
+            // Each in the first so many of the parents.
+            let protected = protected[..nested].to_vec();
+            let reducible = protected.iter().map(|protected| protected.reducible).min().unwrap_or(mib(active));
+            CacheHolder { reducible, protected, ..holder }
+        }).collect();
+        let decision = keeper().decide(second(0), &node(available, holders.clone()), &[], RECLAIM);
+        let KeeperDecision::Near { orders, .. } = decision else { return Ok(()) };
+        for parent in &protected {
+            let is_below = |order: &&KeeperOrder| {
+                let holder = holders.iter().find(|holder| holder.path == order.path).unwrap();
+                holder.protected.contains(parent)
+            };
+            let freed: Bytes = orders.iter().filter(is_below).map(|order| order.free_at_most).sum();
+            prop_assert!(freed <= parent.reducible);
+        }
+    }
+
     #[test]
     fn never_more_than_is_missing_and_never_from_the_protected(
         available in 0_u64..250,
@@ -256,7 +440,7 @@ proptest! {
             holder.reducible = mib(reducible.min(active));
             holder
         }).collect();
-        let decision = keeper().decide(second(0), &node(available, holders.clone()), Forecast::None, RECLAIM);
+        let decision = keeper().decide(second(0), &node(available, holders.clone()), &[], RECLAIM);
         let KeeperDecision::Near { orders, .. } = decision else { return Ok(()) };
         let all: Bytes = orders.iter().map(|order| order.amount).sum();
         prop_assert!(all <= mib(200_u64.saturating_sub(available)));

@@ -1,20 +1,25 @@
 //! Ageing the multi-generational LRU of one cgroup, through debugfs.
 //!
 //! Pages of the two youngest generations count as active, all others as inactive (`lru_gen_is_active`,
-//! include/linux/mm_inline.h). One new generation so makes inactive what was not used since the last but one. Source:
-//! Documentation/admin-guide/mm/multigen_lru.rst, Linux 6.12.
+//! include/linux/mm_inline.h). Two new generations so make inactive what is not used between them: with the second, what
+//! was used since the first is kept. Source: Documentation/admin-guide/mm/multigen_lru.rst, Linux 6.12.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use reprieve_readings::{CacheMeans, CgroupPath, NewestGeneration, parse_newest_generations};
 
-use super::CacheError;
+use super::{CacheError, wait};
 use crate::roots::Roots;
 
 /// The largest text that is read: a few hundred bytes for each cgroup.
 const LARGEST: u64 = 64 * 1024 * 1024;
+
+/// Between the two: what is not used for so long is not in use.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// The files of the multi-generational LRU.
 #[derive(Debug)]
@@ -35,8 +40,8 @@ impl Generations {
         bits.is_some_and(|bits| bits & 1 == 1) && fs::metadata(&self.commands).is_ok()
     }
 
-    /// Begins a new generation on each node of the machine.
-    pub(super) fn age(&self, path: &CgroupPath) -> Result<(), CacheError> {
+    /// Begins two new generations on each node of the machine, in a hurry without a pause between them: nothing is freed.
+    pub(super) fn age(&self, path: &CgroupPath, in_hurry: bool, called_off: &AtomicBool) -> Result<(), CacheError> {
         let absent = |what: String| CacheError::Absent(CacheMeans::Age, what);
         let failed = |error: io::Error| absent(format!("{}: {error}", self.commands.display()));
         let text = read(&self.commands).map_err(failed)?;
@@ -44,12 +49,16 @@ impl Generations {
         if newest.is_empty() {
             return Err(absent(format!("no generations of {path}")));
         }
-        // `+ MEMCG NODE NEWEST CAN_SWAP FORCE`
-        let age = |newest: &NewestGeneration| {
+        // `+ MEMCG NODE NEWEST CAN_SWAP FORCE`; where the kernel has begun one meanwhile, that does nothing.
+        let age = |newest: &NewestGeneration, more: u64| {
             let NewestGeneration { memcg, node, generation } = newest;
-            fs::write(&self.commands, format!("+ {memcg} {node} {generation} 0 1\n"))
+            fs::write(&self.commands, format!("+ {memcg} {node} {} 0 1\n", generation.saturating_add(more)))
         };
-        newest.iter().try_for_each(age).map_err(failed)
+        newest.iter().try_for_each(|newest| age(newest, 0)).map_err(failed)?;
+        if !in_hurry {
+            wait(PAUSE, called_off);
+        }
+        newest.iter().try_for_each(|newest| age(newest, 1)).map_err(failed)
     }
 }
 
