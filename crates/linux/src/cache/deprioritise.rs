@@ -3,8 +3,9 @@
 //!
 //! There is one set of DAMON's directories for the whole machine. Whoever has set them up owns them: they are left alone
 //! unless nobody has. What a killed agent has left running is known by its settings, and by the number of its process,
-//! which stands where schemes for one process have theirs; DAMON does not look at it for physical memory. Source: Documentation/admin-guide/mm/damon/usage.rst, Linux 6.12; filters by memory cgroup are
-//! there from Linux 6.3 on.
+//! which stands where schemes for one process have theirs; DAMON does not look at it for physical memory.
+//!
+//! Source: Documentation/admin-guide/mm/damon/usage.rst, Linux 6.12; filters by memory cgroup are there from Linux 6.3 on.
 
 use std::fs;
 use std::io;
