@@ -1,10 +1,13 @@
 //! Kills: told, written down, and acted on.
 
 use std::fs;
+use std::io::Write;
+use std::time::Duration;
 
+use reprieve_lab::wait_for;
 use reprieve_readings::Bytes;
 
-use crate::{Boxed, start, start_in, take};
+use crate::{Boxed, PATIENCE, start, start_in, take};
 
 /// While a victim still ends, the kernel may take whoever asks for memory next: not the shell that says this. Its children
 /// have it from it, and offer themselves.
@@ -13,13 +16,26 @@ pub(crate) const SPARED: &str = "echo -1000 >/proc/$$/oom_score_adj";
 /// A child that is killed, of a shell that is spared.
 pub(crate) const VICTIM: &str = "sh -c 'echo 1000 >/proc/$$/oom_score_adj; exec tail /dev/zero'";
 
-/// A child that does this first, and then grows slowly enough to be known when it is killed: a faster one has no name where
-/// the kernel gives no notice (v1). Another process sets its pace, since one that it starts itself could be taken for it.
+/// A child that does this first, and then grows by half a megabyte per line that [`pace`] writes.
 fn slow_victim(first: &str) -> String {
     format!(
-        "mkfifo $1/pace; (while echo; do sleep 0.05; done) >$1/pace & sh -c '{first}; echo 1000 >/proc/$$/oom_score_adj
+        "mkfifo $1/pace; sh -c '{first}; echo 1000 >/proc/$$/oom_score_adj
         part=$(printf %500000s x); while read -r _; do all=$all$part; done' <$1/pace"
     )
+}
+
+/// Lets a [`slow_victim`] grow until it is killed, so slowly that it is known by then: a faster one has no name where the
+/// kernel gives no notice (v1). Paced from outside of the container: a process in it that asks for memory while the victim
+/// still ends can have the kernel take another one.
+fn pace(container: &Boxed) {
+    let open = || fs::File::options().read(true).write(true).open(container.path("pace")).ok();
+    let mut pace = wait_for(PATIENCE, open).expect("the script makes the pipe");
+    let killed = || {
+        pace.write_all(b"\n").unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        (container.oom_kills() > 0).then_some(())
+    };
+    wait_for(PATIENCE, killed).expect("the victim is killed");
 }
 
 /// A child of the program is killed and the program lives on: nobody else would know.
@@ -27,6 +43,7 @@ fn slow_victim(first: &str) -> String {
 fn a_worker_s_kill_is_told() {
     let script = format!("{SPARED}; {}; echo $? >$1/status; exit 5", slow_victim(":"));
     let Some(mut container) = start(&[], &script) else { return };
+    pace(&container);
     let kill = container.wait_for_event("oom_kill");
     assert_eq!(kill["name"], "sh", "{kill}");
     assert_eq!((&kill["main"], &kill["limit_bytes"]), (&false.into(), &crate::LIMIT.into()), "{kill}");
@@ -41,6 +58,7 @@ fn a_worker_s_kill_is_told() {
 fn a_hostile_name_breaks_no_line() {
     let script = format!("{SPARED}; {}; exit 5", slow_victim(r#"printf "a\"\n{\\" >/proc/$$/comm"#));
     let Some(mut container) = start(&["--termination-log", "$1/log"], &script) else { return };
+    pace(&container);
     container.ends_with(5);
     assert_eq!(container.events("oom_kill")[0]["name"], r#"a"\n{\\"#, "{}", container.read("said"));
     let log = container.read("log");
@@ -57,8 +75,7 @@ fn an_orphan_s_kill_is_told_by_its_end() {
         let Some(mut container) = start(&[], script) else { return };
         // Linux 6.12 may take the program too, while the first victim still ends. That is told as well.
         let tail = || container.events("oom_kill").into_iter().find(|kill| kill["name"] == "tail");
-        let kill =
-            reprieve_lab::wait_for(crate::PATIENCE, tail).unwrap_or_else(|| panic!("{}", container.read("said")));
+        let kill = wait_for(PATIENCE, tail).unwrap_or_else(|| panic!("{}", container.read("said")));
         assert!(evidence.iter().any(|evidence| kill["evidence"] == *evidence), "{kill}");
         if container.oom_kills() == 1 {
             crate::common::kill(container.init(), 15);
@@ -189,7 +206,7 @@ fn start_large_program(options: &[&str]) -> Option<Boxed> {
     container.wait_for_file("up");
     let program = crate::common::children(container.init())[0];
     let is_large = || (reprieve_linux::process_resident(program)? > Bytes::from_mib(30)).then_some(());
-    reprieve_lab::wait_for(crate::PATIENCE, is_large).expect("the program takes its memory");
+    wait_for(PATIENCE, is_large).expect("the program takes its memory");
     Some(container)
 }
 
@@ -202,7 +219,7 @@ fn wait_for_others(container: &Boxed, adjustment: i16) {
         let mut others = others.filter(|pid| ![container.init(), program].contains(pid));
         others.all(|pid| reprieve_linux::oom_score_adj(pid).is_none_or(|found| found == adjustment)).then_some(())
     };
-    reprieve_lab::wait_for(crate::PATIENCE, others).expect("the others are adjusted");
+    wait_for(PATIENCE, others).expect("the others are adjusted");
 }
 
 #[test]
