@@ -44,7 +44,10 @@ impl ProcessTable {
 
     /// Who is there now.
     pub(crate) fn look(&self) -> Vec<Suspect> {
-        self.pids().filter_map(suspect).collect()
+        let pids = self.pids();
+        let mut seen = Vec::with_capacity(pids.size_hint().1.unwrap_or_default());
+        seen.extend(pids.filter_map(suspect));
+        seen
     }
 
     /// Remembers who was there, so that it can be told later who is gone.

@@ -69,12 +69,13 @@ pub(crate) struct StartFailure {
 
 impl Supervisor {
     /// Starts the program, between what it must not outrun and what it need not wait for.
-    pub(crate) fn start(options: Options, log: Log) -> Result<Self, StartFailure> {
+    pub(crate) fn start(options: Options, log: Log) -> Result<Box<Self>, StartFailure> {
         let format = log.format;
         Self::start_all(options, log).map_err(|message| StartFailure { message, format })
     }
 
-    fn start_all(options: Options, log: Log) -> Result<Self, String> {
+    /// On the heap, so that the stack holds no copies of it for as long as the program runs.
+    fn start_all(options: Options, log: Log) -> Result<Box<Self>, String> {
         let (signals, before) = SignalQueue::open().map_err(|errno| format!("signals can't be taken: {errno}"))?;
         become_parent(&options, &log)?;
         let readiness = Readiness::open(&options)?;
@@ -89,7 +90,7 @@ impl Supervisor {
             .map_err(|errno| format!("no process can be started: {errno}"))?;
         let now = time_since_boot();
         let waiting = Waiting::open(&signals).map_err(|errno| format!("nothing can be waited for: {errno}"))?;
-        let supervisor = Supervisor {
+        let supervisor = Box::new(Supervisor {
             termination_log: TerminationLog::find(&options.termination_log),
             options,
             log,
@@ -106,7 +107,7 @@ impl Supervisor {
             hook: None,
             small_at: Some(now.saturating_add(SETTLED)),
             more_children: false,
-        };
+        });
         supervisor.watch_all()?;
         Ok(supervisor)
     }
@@ -142,7 +143,7 @@ impl Supervisor {
     }
 
     /// Runs until the program has ended; returns the exit code.
-    pub(crate) fn run(mut self) -> u8 {
+    pub(crate) fn run(mut self: Box<Self>) -> u8 {
         loop {
             let now = time_since_boot();
             if let Some(code) = self.look_around(now) {

@@ -89,6 +89,38 @@ pub(crate) fn retry_interrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -
     }
 }
 
+/// Files up to this size are read onto the stack: a process that reads them again and again needs no heap for it, whose
+/// pages would be its own.
+const SMALL: usize = 2 * 1024;
+
+/// Has an open file's whole text understood, which the kernel shows as one record: as [`Buffer::read_record`].
+#[inline(never)]
+pub(crate) fn parse_record<T>(file: impl AsFd, parse: impl FnOnce(&[u8]) -> T) -> Result<T, Failure> {
+    let mut start = [0; SMALL];
+    let length = retry_interrupted(|| io::pread(&file, &mut start, 0)).map_err(Failure::Io)?;
+    match start.get(..length) {
+        Some(text) if length < SMALL => Ok(parse(text)),
+        _ => Buffer::new().read_record(file).map(parse),
+    }
+}
+
+/// The whole text of an open file, which may come in pieces: as [`Buffer::read_to_end`].
+#[inline(never)]
+fn read_whole(file: impl AsFd) -> Result<Vec<u8>, Failure> {
+    let mut start = [0; SMALL];
+    let mut length = 0;
+    loop {
+        let rest = start.get_mut(length..).unwrap_or_default();
+        if rest.is_empty() {
+            return Buffer::new().read_to_end(file).map(<[u8]>::to_vec);
+        }
+        match retry_interrupted(|| io::pread(&file, &mut *rest, length as u64)).map_err(Failure::Io)? {
+            0 => return Ok(start.get(..length).unwrap_or_default().to_vec()),
+            read => length += read,
+        }
+    }
+}
+
 /// Reads a file by its path; `None` where there is no such file.
 pub(crate) fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
     let file = match rustix::fs::open(path, OPEN, Mode::empty()) {
@@ -96,9 +128,8 @@ pub(crate) fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>, ReadError>
         Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(ReadError::io(path, errno)),
     };
-    let mut buffer = Buffer::new();
-    match buffer.read_to_end(file) {
-        Ok(text) => Ok(Some(text.to_vec())),
+    match read_whole(file) {
+        Ok(text) => Ok(Some(text)),
         // A process that ended between open and read.
         Err(Failure::Io(Errno::SRCH)) => Ok(None),
         Err(failure) => Err(failure.at(path)),

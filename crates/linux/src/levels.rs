@@ -106,8 +106,8 @@ impl Levels {
     }
 
     /// What was read last, from the inside out.
-    pub fn memory(&self) -> Vec<CgroupMemory> {
-        self.levels.iter().map(Level::memory).collect()
+    pub fn memory(&self) -> impl Iterator<Item = CgroupMemory> {
+        self.levels.iter().map(Level::memory)
     }
 
     /// What was read last of the process's own cgroup.

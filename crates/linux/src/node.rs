@@ -97,7 +97,6 @@ pub struct NodeMemoryReader {
     path: PathBuf,
     meminfo: Option<OwnedFd>,
     processors: u32,
-    buffer: Buffer,
 }
 
 impl NodeMemoryReader {
@@ -106,7 +105,7 @@ impl NodeMemoryReader {
         let path = roots.proc("meminfo");
         let opened = rustix::fs::open(&path, file::OPEN, Mode::empty()).map_err(|errno| ReadError::io(&path, errno));
         let meminfo = problems.keep(opened);
-        NodeMemoryReader { path, meminfo, processors: read_processors(roots, problems), buffer: Buffer::new() }
+        NodeMemoryReader { path, meminfo, processors: read_processors(roots, problems) }
     }
 
     /// Whether there is something to read.
@@ -115,16 +114,16 @@ impl NodeMemoryReader {
     }
 
     /// Reads the machine's memory now. What can't be read is unknown, and a problem.
-    pub fn read(&mut self, problems: &mut Problems) -> NodeMemory {
+    pub fn read(&self, problems: &mut Problems) -> NodeMemory {
         let page_size = Bytes::new(rustix::param::page_size() as u64);
         let meminfo = self.read_meminfo().and_then(|meminfo| problems.keep(meminfo)).unwrap_or_default();
         NodeMemory::new(meminfo, self.processors, page_size)
     }
 
-    fn read_meminfo(&mut self) -> Option<Result<Meminfo, ReadError>> {
+    fn read_meminfo(&self) -> Option<Result<Meminfo, ReadError>> {
         let file = self.meminfo.as_ref()?;
-        let text = self.buffer.read_record(file).map_err(|failure| failure.at(&self.path));
-        Some(text.and_then(|text| Meminfo::parse(text).map_err(|error| ReadError::parse(&self.path, error))))
+        let meminfo = file::parse_record(file, Meminfo::parse).map_err(|failure| failure.at(&self.path));
+        Some(meminfo.and_then(|meminfo| meminfo.map_err(|error| ReadError::parse(&self.path, error))))
     }
 }
 

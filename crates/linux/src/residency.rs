@@ -17,23 +17,24 @@ unsafe extern "C" {
 
 const PAGE: usize = 4096;
 
-/// Gives back free pages of the heap, what calls that have returned left on the stack, and all of the program's code and constants, and has only those come back that are touched from now on.
-/// Every second page is left out of core dumps, which sets it apart from its neighbours. For static executables that are
-/// mapped at a fixed address, whose code nobody has written to.
+/// Gives back free pages of the heap, what calls that have returned left on the stack, and all of the program's code and
+/// constants, and has only those come back that are touched from now on. Every second page is left out of core dumps, which
+/// sets it apart from its neighbours. For static executables that are mapped at a fixed address, whose code nobody has
+/// written to.
 pub fn shrink_program() -> Result<(), Errno> {
-    let start = (&raw const __executable_start).addr() & !(PAGE - 1);
-    let end = (&raw const etext).addr().next_multiple_of(PAGE);
-    for page in (start..end).step_by(2 * PAGE) {
-        advise(page, PAGE, Advice::LinuxDontDump)?;
-    }
-    advise(start, end - start, Advice::LinuxDontNeed)?;
-    give_back_stack();
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim(3) may be called at any time; it gives back free pages of the heap.
     unsafe {
         libc::malloc_trim(0);
     }
-    Ok(())
+    give_back_stack();
+    let start = (&raw const __executable_start).addr() & !(PAGE - 1);
+    let end = (&raw const etext).addr().next_multiple_of(PAGE);
+    for page in (start..end).step_by(2 * PAGE) {
+        advise(page, PAGE, Advice::LinuxDontDump)?;
+    }
+    // Last: what is called after it comes back.
+    advise(start, end - start, Advice::LinuxDontNeed)
 }
 
 /// Gives back the part of the stack that was used by calls which have returned.

@@ -71,7 +71,7 @@ struct Answer {
 impl Answer {
     fn read(machine: &Machine, levels: &mut Levels, mut problems: Problems) -> Answer {
         levels.read(&mut problems);
-        let memory = levels.memory();
+        let memory: Vec<_> = levels.memory().collect();
         let node = NodeMemoryReader::open(&machine.roots(), &mut problems).read(&mut problems);
         let hidden = judge_hidden(machine.version, &memory, None);
         let bound = judge_available(&memory, hidden, &node).unwrap().until_kill;

@@ -192,7 +192,7 @@ fn a_level_that_is_gone_is_told_once_and_unknown_from_then_on() {
     let mut problems = Problems::default();
     let found = MemoryController::find(&Roots::default(), &mut problems).unwrap();
     let mut levels = Levels::open(&MemoryController { own: path(&lab, &inner), ..found }, &mut problems).unwrap();
-    let limits = |levels: &Levels| -> Vec<_> { levels.memory().iter().take(2).map(|memory| memory.max).collect() };
+    let limits = |levels: &Levels| -> Vec<_> { levels.memory().take(2).map(|memory| memory.max).collect() };
     levels.read(&mut problems);
     let at = |mib| Some(Limit::At(Bytes::from_mib(mib)));
     assert_eq!((limits(&levels), levels.unread()), (vec![at(32), at(64)], None));

@@ -105,7 +105,7 @@ pub fn parse_resident(statm: &[u8], page_size: Bytes) -> Result<Bytes, ParseErro
 /// Parses `cgroup.procs`: a pid a line. A pid of 0 stands for a process outside the reader's namespace and is left out.
 pub fn parse_cgroup_procs(text: &[u8]) -> Result<Vec<u32>, ParseError> {
     let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-    let mut pids = Vec::new();
+    let mut pids = Vec::with_capacity(lines.clone().count());
     for line in lines {
         match parse::decimal(line).and_then(|pid| u32::try_from(pid).ok()) {
             Some(0) => {}

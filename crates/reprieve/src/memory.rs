@@ -113,11 +113,13 @@ impl Memory {
         self.node = self.node_reader.read(problems);
         let Some(Controlled { controller, levels }) = &mut self.controller else { return };
         levels.read(problems);
-        self.levels = levels.memory();
+        self.levels.clear();
+        self.levels.extend(levels.memory());
         self.hidden = judge_hidden(controller.version, &self.levels, self.told);
         if self.hidden.limit().is_some() {
             levels.read_top(problems);
-            self.levels = levels.memory();
+            self.levels.clear();
+            self.levels.extend(levels.memory());
         }
     }
 

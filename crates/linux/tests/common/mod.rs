@@ -17,7 +17,7 @@ pub(crate) fn found(captured: &Captured, roots: &Roots) -> Vec<String> {
     };
     let mut levels = Levels::open(&controller, &mut problems).unwrap();
     levels.read(&mut problems);
-    let memory = levels.memory();
+    let memory: Vec<_> = levels.memory().collect();
     let node = NodeMemoryReader::open(roots, &mut problems).read(&mut problems);
     assert_eq!(problems.first(), []);
     assert_eq!(levels.unread(), None);
