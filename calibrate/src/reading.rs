@@ -31,7 +31,12 @@ impl Reading {
         levels.read(&mut problems);
         let node = NodeMemoryReader::open(&roots, &mut problems).read(&mut problems);
         ensure!(problems.count() == 0, "{}: {:?}", cgroup.display(), problems.first());
-        Ok(Reading { version: controller.version, levels: levels.memory().collect(), node, on_processors: read_on_processors() })
+        Ok(Reading {
+            version: controller.version,
+            levels: levels.memory().collect(),
+            node,
+            on_processors: read_on_processors(),
+        })
     }
 }
 

@@ -1,7 +1,8 @@
 //! The loop: it waits for signals, children, the kernel's notices, connections and deadlines, and has each dealt with.
 //!
 //! What is done about each stands in `supervisor/`: `signals` and `children` as any init does it, `kills` and `steps` for
-//! memory, `stopping` for ending and restarting the program.
+//! memory, `stopping` for ending and restarting the program. What seldom happens is marked cold, which keeps it out of the
+//! loop's own code: that stays in memory page by page.
 
 mod children;
 mod kills;
@@ -129,6 +130,7 @@ impl Supervisor {
     }
 
     /// The start needed pages that nothing needs again. Giving them back takes a millisecond: not while the program starts.
+    #[cold]
     fn be_small(&mut self, now: Duration) {
         if self.small_at.is_none_or(|at| now < at) {
             return;
@@ -184,6 +186,7 @@ impl Supervisor {
         code
     }
 
+    #[cold]
     fn attend(&mut self, source: Source) {
         let now = time_since_boot();
         match source {

@@ -86,7 +86,9 @@ fn every_file_of_a_real_cgroup_is_read() {
     let again = other.find(&path(&lab, &inner)).unwrap().memory();
     scan(&mut tree, &lab);
     let memory = tree.find(&path(&lab, &inner)).unwrap().memory();
-    assert_eq!((again.max, again.oom_kills(), again.peak), (memory.max, memory.oom_kills(), memory.peak));
+    assert_eq!((again.max, again.oom_kills()), (memory.max, memory.oom_kills()));
+    // The process may still be starting.
+    assert!(again.peak.unwrap() > Bytes::ZERO && again.peak <= memory.peak, "{:?}, {:?}", again.peak, memory.peak);
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();
 }

@@ -44,6 +44,7 @@ impl Supervisor {
         code
     }
 
+    #[cold]
     fn child_ended(&mut self, event: ChildEvent, now: Duration) -> Option<u8> {
         let ChildEvent { pid, what } = event;
         let killed = what == ChildChange::Killed(Signal::KILL);

@@ -76,6 +76,7 @@ impl Supervisor {
     }
 
     /// What the policy asks for, where the program itself lives on. If it does not, `main_ended` knows.
+    #[cold]
     fn act_on_kill(&mut self, kill: ContainerKill, now: Duration) {
         let is_main = kill.is_some_and(|(victim, _)| self.main.map(raw) == Some(victim.pid));
         if is_main || self.main.is_none() || self.phase != Phase::Running {

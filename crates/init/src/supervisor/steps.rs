@@ -15,6 +15,7 @@ use crate::memory_watch::MemoryWatch;
 
 impl Supervisor {
     /// Does what an event on the ladder asks for.
+    #[cold]
     pub(super) fn climb(&mut self, event: LadderEvent, now: Duration) {
         match event {
             LadderEvent::Reached { rung, threshold } => self.reached(rung, threshold, now),

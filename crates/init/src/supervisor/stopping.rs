@@ -189,6 +189,7 @@ impl Supervisor {
         }
     }
 
+    #[cold]
     fn start_again(&mut self, now: Duration) {
         let variables = self.pressure_socket.as_ref().map(PressureSocket::variables);
         let variables = variables.as_ref().map_or(&[][..], |all| &all[..]);
