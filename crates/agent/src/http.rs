@@ -1,9 +1,10 @@
 //! The agent's HTTP: `/metrics` for Prometheus, `/healthz` and `/readyz` for the kubelet's probes.
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -15,7 +16,7 @@ use axum::serve::Listener;
 use reprieve_report::{ExpositionFormat, expose};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 
 use crate::shared::Shared;
 
@@ -26,34 +27,44 @@ pub(crate) async fn serve(listener: TcpListener, shared: Shared) -> std::io::Res
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(shared);
-    axum::serve(LimitedListener::new(listener), router).await
+    axum::serve(BoundedListener::new(listener), router).await
 }
 
-/// Accepts a bounded number of connections at a time: each may hold a whole answer, and takes a descriptor.
-struct LimitedListener {
+/// Accepts connections and keeps a bounded number of them: each may hold a whole answer, and takes a descriptor. Another one
+/// ends the oldest, so that clients who only hold connections open keep nobody out.
+struct BoundedListener {
     listener: TcpListener,
-    free: Arc<Semaphore>,
+    /// What ends a connection when it is dropped, in the order in which they came.
+    open: VecDeque<oneshot::Sender<Infallible>>,
 }
 
-impl LimitedListener {
+impl BoundedListener {
     /// Enough for a few scrapers and the kubelet's probes.
     const CONNECTIONS: usize = 32;
 
     fn new(listener: TcpListener) -> Self {
-        LimitedListener { listener, free: Arc::new(Semaphore::new(Self::CONNECTIONS)) }
+        BoundedListener { listener, open: VecDeque::new() }
+    }
+
+    fn keep(&mut self, stream: TcpStream) -> BoundedStream {
+        self.open.retain(|connection| !connection.is_closed());
+        if self.open.len() >= Self::CONNECTIONS {
+            self.open.pop_front();
+        }
+        let (end, ended) = oneshot::channel();
+        self.open.push_back(end);
+        BoundedStream { stream, ended }
     }
 }
 
-impl Listener for LimitedListener {
-    type Io = LimitedStream;
+impl Listener for BoundedListener {
+    type Io = BoundedStream;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        // The semaphore is never closed; if it were, the bound would be gone and nothing else.
-        let place = Arc::clone(&self.free).acquire_owned().await.ok();
         // Waits and tries again where the system refuses, for want of descriptors for example.
         let (stream, address) = Listener::accept(&mut self.listener).await;
-        (LimitedStream { stream, _place: place }, address)
+        (self.keep(stream), address)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
@@ -61,20 +72,32 @@ impl Listener for LimitedListener {
     }
 }
 
-/// A connection that gives its place back when it ends.
-struct LimitedStream {
+/// A connection, until the listener ends it for the sake of another.
+struct BoundedStream {
     stream: TcpStream,
-    _place: Option<OwnedSemaphorePermit>,
+    ended: oneshot::Receiver<Infallible>,
 }
 
-impl AsyncRead for LimitedStream {
+impl BoundedStream {
+    /// Fails where it is ended; if not, the task is woken when it is.
+    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match Pin::new(&mut self.ended).poll(context) {
+            Poll::Ready(_) => Err(io::ErrorKind::ConnectionAborted.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for BoundedStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.check(context)?;
         Pin::new(&mut self.stream).poll_read(context, into)
     }
 }
 
-impl AsyncWrite for LimitedStream {
+impl AsyncWrite for BoundedStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        self.check(context)?;
         Pin::new(&mut self.stream).poll_write(context, from)
     }
 

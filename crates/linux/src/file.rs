@@ -166,3 +166,24 @@ pub fn read_small_file(path: &Path) -> Result<Vec<u8>, ReadError> {
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ReadError> {
     read_if_present(path)?.ok_or_else(|| ReadError::io(path, Errno::NOENT))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    /// Also around the size from which on a file is read into a buffer.
+    #[test]
+    fn files_of_all_sizes_are_read_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        for size in [0, 1, SMALL - 1, SMALL, SMALL + 1, Buffer::START, Buffer::START + 1, 100_000] {
+            let text: Vec<u8> = (0..size).map(|place| (place % 251) as u8).collect();
+            std::fs::write(&path, &text).unwrap();
+            assert_eq!(read(&path), Ok(text.clone()), "{size}");
+            let record = parse_record(File::open(&path).unwrap(), <[u8]>::to_vec);
+            assert_eq!(record, Ok(text), "{size}");
+        }
+    }
+}

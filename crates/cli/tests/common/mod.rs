@@ -89,6 +89,7 @@ impl Agent {
     /// Status, head and body of a GET.
     pub(crate) fn get(&self, path: &str, accept: &str) -> (u16, String, String) {
         let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
