@@ -76,9 +76,8 @@ fn set_by_flags(configuration: &mut EvictionConfiguration, arguments: &KubeletAr
         configuration.set_hard(&hard, false);
     }
     let grace = parse("--eviction-soft-grace-period", &arguments.eviction_soft_grace_period, '=');
-    if let Some(soft) = parse("--eviction-soft", &arguments.eviction_soft, '<') {
-        configuration.set_soft(&soft, &grace.unwrap_or_default());
-    }
+    let soft = parse("--eviction-soft", &arguments.eviction_soft, '<');
+    configuration.set_soft(soft.as_ref(), grace.as_ref());
     if let Some(reclaim) = parse("--eviction-minimum-reclaim", &arguments.eviction_minimum_reclaim, '=') {
         configuration.set_minimum_reclaim(&reclaim);
     }

@@ -108,10 +108,7 @@ impl Document {
         if let Some(hard) = &self.eviction_hard {
             configuration.set_hard(hard, merge);
         }
-        if let Some(soft) = &self.eviction_soft {
-            let none = Entries::new();
-            configuration.set_soft(soft, self.eviction_soft_grace_period.as_ref().unwrap_or(&none));
-        }
+        configuration.set_soft(self.eviction_soft.as_ref(), self.eviction_soft_grace_period.as_ref());
         if let Some(reclaim) = &self.eviction_minimum_reclaim {
             configuration.set_minimum_reclaim(reclaim);
         }
@@ -140,12 +137,24 @@ impl EvictionConfiguration {
         };
     }
 
-    /// Takes the soft thresholds with their grace periods.
-    pub fn set_soft(&mut self, thresholds: &BTreeMap<String, String>, grace_periods: &BTreeMap<String, String>) {
-        self.soft = None;
-        let Some(text) = thresholds.get(SIGNAL) else { return };
-        let Some(Some(amount)) = self.amount("evictionSoft", text, EvictionAmount::parse) else { return };
-        match grace_periods.get(SIGNAL).map(|text| parse_go_duration(text)) {
+    /// Takes the soft thresholds, or their grace periods, or both. What is not given stays, as where only one of the
+    /// kubelet's flags changes what its file says.
+    pub fn set_soft(
+        &mut self,
+        thresholds: Option<&BTreeMap<String, String>>,
+        grace_periods: Option<&BTreeMap<String, String>>,
+    ) {
+        let (amount, grace) = self.soft.take().unzip();
+        let amount = match thresholds.map(|entries| entries.get(SIGNAL)) {
+            Some(text) => text.and_then(|text| self.amount("evictionSoft", text, EvictionAmount::parse).flatten()),
+            None => amount,
+        };
+        let Some(amount) = amount else { return };
+        let grace = match grace_periods.map(|entries| entries.get(SIGNAL)) {
+            Some(text) => text.map(|text| parse_go_duration(text)),
+            None => grace.map(Some),
+        };
+        match grace {
             Some(Some(grace)) => self.soft = Some((amount, grace)),
             Some(None) => self.note("evictionSoftGracePeriod: memory.available has no duration such as 1m30s".into()),
             None => self.note("evictionSoft: memory.available has no grace period, so it is left out".into()),
@@ -277,6 +286,25 @@ mod tests {
         );
         assert_eq!((bad.hard, bad.soft), (Some(DEFAULT_HARD), None));
         assert_eq!(bad.notes.len(), 2, "{:?}", bad.notes);
+    }
+
+    #[test]
+    fn a_soft_threshold_and_its_grace_are_changed_one_by_one() {
+        let entries = |text: &str| Entries::from([(SIGNAL.to_owned(), text.to_owned())]);
+        let of_file = "kind: KubeletConfiguration\nevictionSoft: {memory.available: 1Gi}\n\
+                       evictionSoftGracePeriod: {memory.available: 90s}\n";
+        let changed = |soft: Option<Entries>, grace: Option<Entries>| {
+            let mut configuration = parse(of_file);
+            configuration.set_soft(soft.as_ref(), grace.as_ref());
+            configuration.soft
+        };
+        let gib = |gib: u64| EvictionAmount::Quantity(Bytes::from_mib(gib * 1024));
+        let seconds = Duration::from_secs;
+        assert_eq!(changed(Some(entries("2Gi")), None), Some((gib(2), seconds(90))));
+        assert_eq!(changed(None, Some(entries("10s"))), Some((gib(1), seconds(10))));
+        assert_eq!(changed(None, None), Some((gib(1), seconds(90))));
+        assert_eq!(changed(Some(Entries::new()), None), None);
+        assert_eq!(changed(None, Some(Entries::new())), None, "without a grace period there is none");
     }
 
     #[test]
