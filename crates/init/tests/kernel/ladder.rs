@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use reprieve_lab::{Version, wait_for};
 
-use crate::{PATIENCE, exists, start, take};
+use crate::common::INIT;
+use crate::{PATIENCE, exists, start, start_in, take};
 
 /// Waits until it is told to go on.
 const WAIT: &str = "while [ ! -e $1/go ]; do sleep 0.05; done";
@@ -117,6 +118,31 @@ fn the_container_is_taken_out_of_service_and_put_back() {
     container.ends_with(0);
 }
 
+/// Between two rungs, only the upper one's episode is over.
+#[test]
+fn the_container_is_out_of_service_until_all_rungs_are_over() {
+    let script = format!(
+        "trap 'exit 0' TERM; {}; while [ ! -e $1/ease ]; do sleep 0.05; done
+        dd if=/dev/null of=$2 bs=1048576 seek=26 count=0; echo eased >$1/eased
+        while [ ! -e $1/give ]; do sleep 0.05; done; rm $2; while :; do sleep 0.1; done",
+        take(36)
+    );
+    let options = ["--warn", "50%:unready", "--warn", "30%:unready", "--ready-file", "$1/ready"];
+    let Some(mut container) = start_in(&options, &script, 48 << 20) else { return };
+    let both = || (container.events("memory_low").len() == 2).then_some(());
+    wait_for(PATIENCE, both).unwrap_or_else(|| panic!("{}", container.read("said")));
+    assert!(!exists(&container.path("ready")));
+    container.write("ease");
+    container.wait_for_file("eased");
+    // An episode is over after ten calm seconds.
+    std::thread::sleep(Duration::from_secs(12));
+    assert!(!exists(&container.path("ready")), "{}", container.read("said"));
+    container.write("give");
+    wait_for(PATIENCE, || exists(&container.path("ready")).then_some(())).expect("it recovers");
+    crate::common::kill(container.init(), 15);
+    container.ends_with(0);
+}
+
 #[test]
 fn the_program_is_stopped_before_the_kill() {
     let script = format!("trap 'echo graceful >$1/end; exit 3' TERM; {}; while :; do sleep 0.05; done", take(18));
@@ -134,6 +160,21 @@ fn the_program_is_stopped_when_the_hook_is_done() {
     let options = ["--warn", "30%:hook,stop", "--hook", "sleep 1; echo done >$1/hook"];
     let Some(mut container) = start(&options, &script) else { return };
     container.ends_with(3);
+}
+
+/// Where it is not PID 1, with which all others end.
+#[test]
+fn the_hook_ends_with_the_init() {
+    let script = format!(
+        "OWN=$1; HOG=$2; export OWN HOG
+        {INIT} -s --termination-log '' --warn 30%:hook --hook 'echo $$ >$OWN/hook; exec sleep 1000' -- /bin/sh -c '{}
+            until [ -s $OWN/hook ]; do sleep 0.05; done'
+        for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 $(cat $1/hook) || exit 6; sleep 0.5; done; exit 7",
+        take(18).replace("$2", "$HOG")
+    );
+    let Some(mut container) = start(&[], &script) else { return };
+    container.ends_with(6);
+    container.assert_said("the program has ended before the hook, which ends with it");
 }
 
 /// Above `memory.high` the kernel holds processes up, however fast the machine is, and counts that as pressure.
