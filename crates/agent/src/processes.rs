@@ -102,8 +102,10 @@ impl Processes {
                 continue;
             };
             let known = self.table.find(pid).filter(|(.., process)| process.id == stat.id);
-            let is_new = known.is_none_or(|(.., process)| process.command_line.is_none());
-            if let Some(reader) = self.command_lines.as_ref().filter(|_| is_new) {
+            // Another name is that of another program, which has other arguments: a runtime's process becomes the container's.
+            let is_other =
+                known.is_none_or(|(.., process)| process.command_line.is_none() || process.name != stat.name);
+            if let Some(reader) = self.command_lines.as_ref().filter(|_| is_other) {
                 reader.ask(stat.id);
             }
             seen.push(SeenProcess {

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use reprieve_lab::{Lab, Version, wait_for};
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
@@ -220,21 +221,34 @@ fn a_group_kill_is_counted_as_the_kernel_counts_it() {
 #[test]
 fn the_arguments_of_a_victim_are_kept_as_last_seen_or_left_out() {
     let Some(lab) = open_lab("arguments") else { return };
-    // It waits for a scan to see it, and then grows itself.
-    let script = "sleep 2; x=a; while :; do x=$x$x; done";
-    let command_line = |keep: &str| {
+    let folder = tempfile::tempdir().unwrap();
+    let command_line = |name: &str, keep: &str, script: &str| {
+        let go = folder.path().join(name);
+        let cgroup = lab.cgroup(name).unwrap();
+        lab.limit(&cgroup, LIMIT).unwrap();
+        let script = format!("while [ ! -e {} ]; do sleep 0.1; done; {script}", go.display());
+        let mut hog = Command::new("/bin/sh");
+        hog.args(["-c", &script, "--token=secret"]);
+        let mut hog = lab.spawn(&cgroup, &mut hog).unwrap();
+        // Not while it is still the shell that became the program.
+        let is_program = || fs::read(format!("/proc/{}/cmdline", hog.id())).unwrap().ends_with(b"--token=secret\0");
+        wait_for(PATIENCE, || is_program().then_some(())).unwrap();
         let state = tempfile::tempdir().unwrap();
         let _agent = Agent::start_in(state.path(), |command| {
             command.args(["--interval", "100ms", "--command-lines", keep]);
         });
-        let cgroup = lab.cgroup(keep).unwrap();
-        lab.limit(&cgroup, LIMIT).unwrap();
-        let mut hog = Command::new("/bin/sh");
-        hog.args(["-c", script, "--token=secret"]);
-        lab.spawn(&cgroup, &mut hog).unwrap().wait().unwrap();
-        wait_for_records(state.path(), &lab.path_of(&cgroup), 1)[0]["command_line"].clone()
+        std::thread::sleep(Duration::from_secs(1));
+        fs::write(&go, "").unwrap();
+        hog.wait().unwrap();
+        let told = wait_for_records(state.path(), &lab.path_of(&cgroup), 1)[0]["command_line"].clone();
+        told.as_str().map(|told| told.replace(&script, "SCRIPT"))
     };
-    assert_eq!(command_line("full"), format!("/bin/sh -c {script} --token=secret"));
-    assert_eq!(command_line("program"), "/bin/sh");
-    assert_eq!(command_line("off"), Value::Null);
+    let grow = "x=a; while :; do x=$x$x; done";
+    assert_eq!(command_line("full", "full", grow).as_deref(), Some("/bin/sh -c SCRIPT --token=secret"));
+    assert_eq!(command_line("program", "program", grow).as_deref(), Some("/bin/sh"));
+    assert_eq!(command_line("off", "off", grow), None);
+    // It becomes another program, which waits for a scan to see it.
+    let other = r#"exec awk 'BEGIN { system("sleep 2"); x = "a"; while (1) x = x x }'"#;
+    let told = command_line("other", "full", other).unwrap();
+    assert!(told.starts_with("awk BEGIN { system"), "{told}");
 }

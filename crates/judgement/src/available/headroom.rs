@@ -61,7 +61,7 @@ pub(super) fn of_level(memory: &CgroupMemory, limit: Limit, whose: Whose, node: 
     // Usage can be above the limit, as it often is above `memory.high`: that has to be reclaimed first.
     let left = |reclaimable| limit.saturating_sub(usage.saturating_sub(reclaimable));
     let charged_ahead = Bytes::new(node.counting_error.get().saturating_mul(charged_ahead));
-    let high = left(reclaimable.at_most.saturating_add(charged_ahead));
+    let high = left(reclaimable.at_most.saturating_add(charged_ahead.max(unexplained(memory, usage))));
     let best = left(reclaimable.likely);
     let low = less_overhead(left(reclaimable.easily.min(own)), 128).saturating_sub(node.counting_error);
     Some(Estimate { low, best, high })
@@ -115,6 +115,15 @@ fn judge_reclaimable(memory: &CgroupMemory, usage: Bytes) -> Reclaimable {
         likely: within_usage(file.saturating_add(slab_likely)),
         at_most: within_usage(file.saturating_add(slab_at_most)),
     }
+}
+
+/// What is used, but not told as anything: it may be cache. Seen on Linux 6.12: 12 MiB of page cache were charged, and
+/// `memory.stat` told of none. The kernel collects what each processor counted after two seconds at the latest
+/// (`flush_memcg_stats_dwork`, mm/memcontrol.c). Zero where not all that is used is told (v1, and before Linux 5.18).
+fn unexplained(memory: &CgroupMemory, usage: Bytes) -> Bytes {
+    let Some((stat, kernel)) = memory.stat.and_then(|stat| Some((stat, stat.kernel?))) else { return Bytes::ZERO };
+    let told = [Some(kernel), stat.anon, stat.file, stat.zswap, stat.hugetlb];
+    usage.saturating_sub(told.into_iter().flatten().sum())
 }
 
 /// Kernel memory that most likely can be freed.

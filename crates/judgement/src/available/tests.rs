@@ -82,6 +82,33 @@ fn the_range_spans_what_reclaim_may_bring() {
     assert_eq!(estimate.high.get(), 40_000 + 30_000 + 3_000 + 512);
 }
 
+/// A real reading, after which 48 906 240 bytes could be had.
+#[test]
+fn what_statistics_do_not_tell_yet_may_be_cache() {
+    let mut memory = at(50_331_648, 14_663_680, 0);
+    let stat = |kernel| MemoryStat {
+        anon: Some(Bytes::new(548_864)),
+        file: Some(Bytes::ZERO),
+        active_file: Some(Bytes::ZERO),
+        inactive_file: Some(Bytes::ZERO),
+        slab_reclaimable: Some(Bytes::ZERO),
+        kernel,
+        ..MemoryStat::default()
+    };
+    memory.stat = Some(stat(Some(Bytes::new(73_728))));
+    let node = NodeMemory { counting_error: Bytes::new(524_288), ..node(2_070_233_088, 1_773_965_312) };
+    let estimate = judge(&[memory], &node).unwrap().estimate;
+    assert_eq!(estimate.best.get(), 50_331_648 - 14_663_680);
+    assert_eq!(estimate.high.get(), 50_331_648 - 548_864 - 73_728);
+    memory.stat = Some(stat(None));
+    let untold = judge(&[memory], &node).unwrap().estimate;
+    assert_eq!(
+        untold.high.get(),
+        50_331_648 - 14_663_680 + 524_288,
+        "older kernels don't tell of all their own memory"
+    );
+}
+
 #[test]
 fn the_cache_of_other_cgroups_is_not_certain() {
     let cached = |limit, usage, inactive| {
