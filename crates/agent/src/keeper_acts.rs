@@ -311,7 +311,6 @@ mod tests {
         assert!(thread.send(vec![order("/a"), order("/b"), order("/gone")], &Meminfo::default(), &mut node));
         assert_eq!((thread.is_busy(), thread.in_hurry()), (true, Some(false)));
         wait_until(|| state(&kdamonds) == "on");
-        let begun = Instant::now();
         thread.call_off();
         assert_eq!((thread.is_busy(), thread.in_hurry()), (true, None));
         let mut done = Vec::new();
@@ -319,7 +318,6 @@ mod tests {
             done.extend(thread.take());
             !thread.is_busy()
         });
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
         assert_eq!(done.len(), 1, "{done:?}");
         assert!(
             done.iter().all(|(order, result)| order.path.to_string() == "/a" && result.clone().unwrap().called_off)

@@ -80,10 +80,14 @@ fn a_problem_is_named_once() {
     let state = tempfile::tempdir().unwrap();
     command.args(["agent", "--listen", "127.0.0.1:0", "--interval", "20ms", "--state-dir"]).arg(state.path());
     command.arg("--proc").arg(captured.proc()).arg("--sys").arg(captured.sys());
-    let mut agent = command.stderr(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_secs(1));
+    let path = state.path().join("log");
+    let mut agent = command.stderr(fs::File::create(&path).unwrap()).spawn().unwrap();
+    let is_named = || fs::read_to_string(&path).unwrap().contains("memory.max").then_some(());
+    wait_for(PATIENCE, is_named).expect("it is named");
+    std::thread::sleep(Duration::from_millis(500));
     agent.kill().unwrap();
-    let log = String::from_utf8(agent.wait_with_output().unwrap().stderr).unwrap();
+    agent.wait().unwrap();
+    let log = fs::read_to_string(&path).unwrap();
     let named: Vec<&str> = log.lines().filter(|line| line.contains("memory.max")).collect();
     assert_eq!(named.len(), 1, "{log}");
     assert!(named[0].contains(

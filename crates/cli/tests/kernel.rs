@@ -182,7 +182,8 @@ fn pid_1_of_a_container_is_known_even_where_no_scan_has_seen_it_and_the_victim_i
     // The kernel shows 0 for a process that is being reaped.
     let procs = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap();
     for pid in procs.lines().filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().unwrap())) {
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        // The others go with the first of them.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
     runtime.wait().unwrap();
 }

@@ -102,7 +102,7 @@ fn not_being_pid_1_is_told_unless_it_is_a_subreaper() {
 #[test]
 fn orphans_are_reaped() {
     // Twice forked: the outer shell of each orphan ends at once.
-    let script = "for i in 1 2 3 4 5; do (sleep 0.05 & exit); done; read _";
+    let script = "for i in 1 2 3 4 5; do (sleep 0.5 & exit); done; read _";
     let mut init = command(&["-s", "-w"], &["/bin/sh", "-c", script]);
     let mut init = init.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let program = program_of(&init);

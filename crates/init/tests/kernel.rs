@@ -15,9 +15,9 @@ mod restarts;
 mod sizing;
 
 use std::fs::File;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::{INIT, PATIENCE, UNSHARE};
@@ -26,6 +26,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const LIMIT: u64 = 24 << 20;
+
+/// Is taken before the init and the program, but after a victim that has grown.
+pub(crate) const DECOY: &str = "(echo 100 >/proc/self/oom_score_adj; exec sleep 1000) &";
 
 /// One test at a time: they fill memory and are busy.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -48,8 +51,10 @@ pub(crate) fn start(options: &[&str], script: &str) -> Option<Boxed> {
 
 pub(crate) fn start_in(options: &[&str], script: &str, limit: u64) -> Option<Boxed> {
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    // Where all others are killed already the kernel takes the init. Its own tests are of other cases.
-    let spares = if options.contains(&"--sacrifice-main") { "" } else { "echo -1000 >/proc/1/oom_score_adj; " };
+    // Where all others are killed already, or a victim's memory is not given back yet, the kernel takes the init. Its own
+    // tests are of other cases. Where it may not be spared another process offers itself.
+    let spares = format!("echo -1000 >/proc/1/oom_score_adj || {{ {DECOY} }}; ");
+    let spares = if options.contains(&"--sacrifice-main") { "" } else { &spares };
     let lab = Lab::open("init").expect("REPRIEVE_REQUIRE_KERNEL=1, but no memory cgroup can be made")?;
     let cgroup = lab.cgroup("container").unwrap();
     lab.limit(&cgroup, limit).unwrap();
@@ -117,7 +122,18 @@ impl Boxed {
         let status =
             ended.unwrap_or_else(|| panic!("it does not end; it said: {}{}", self.read("said"), self.processes()));
         self.alone = None;
+        assert!(!self.was_taken(status), "the kernel has taken the init; it said: {}", self.read("said"));
         status.code().unwrap_or_else(|| panic!("{status}"))
+    }
+
+    /// Whether the kernel takes the init itself, which nothing keeps it from where root may not spare it.
+    pub(crate) fn is_taken(&mut self) -> bool {
+        wait_for(PATIENCE, || self.unshare.try_wait().unwrap()).is_some_and(|status| self.was_taken(status))
+    }
+
+    /// unshare ends by the signal that ended the init. SIGKILL makes it fail to, before util-linux 2.40.
+    fn was_taken(&self, status: ExitStatus) -> bool {
+        status.signal() == Some(9) || self.read("said").contains("unshare: sigprocmask unblock failed")
     }
 
     /// Who is in the container, and in which state, for messages.
@@ -149,6 +165,12 @@ impl Boxed {
 
     pub(crate) fn oom_kills(&self) -> u64 {
         self.lab.oom_kills(&self.cgroup).unwrap()
+    }
+
+    /// All kills are told, however many there were: while a victim still ends the kernel may take another one.
+    pub(crate) fn all_are_told(&self) {
+        let told = self.events("oom_kill").len() as u64;
+        assert_eq!(told, self.oom_kills(), "{}", self.read("said"));
     }
 
     /// What the init said, without what shells said.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use reprieve_lab::Captured;
+use reprieve_lab::{Captured, wait_for};
 use reprieve_linux::{
     CacheActor, CacheAmount, CacheError, CacheTarget, CgroupTree, DescriptorBudget, ForceEmptyWriter, MemoryController,
     Problems, Roots,
@@ -156,12 +156,14 @@ fn a_writer_that_can_not_write_is_told() {
     );
 }
 
-/// A switch that is thrown after so long.
-fn called_off_after(length: Duration) -> Arc<AtomicBool> {
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A switch that is thrown as soon as there is this file.
+fn called_off_at(file: PathBuf) -> Arc<AtomicBool> {
     let called_off = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&called_off);
     thread::spawn(move || {
-        thread::sleep(length);
+        wait_for(PATIENCE, || file.exists().then_some(()));
         switch.store(true, Ordering::Relaxed);
     });
     called_off
@@ -170,11 +172,10 @@ fn called_off_after(length: Duration) -> Arc<AtomicBool> {
 #[test]
 fn steps_end_when_they_are_called_off() {
     let (captured, cgroup, mut actor) = v1_cgroup("exec sleep 600");
-    actor.heed(called_off_after(Duration::from_millis(100)));
+    actor.heed(called_off_at(cgroup.join("pid")));
     let (target, amount) = (target(&captured, "/a"), CacheAmount::gently(Bytes::from_mib(64)));
     let outcome = actor.act(&target, CacheMeans::ForceEmptyStep, amount, false).unwrap();
-    assert!(outcome.called_off);
-    assert!(outcome.took < Duration::from_millis(800), "{:?}", outcome.took);
+    assert!(outcome.called_off && !outcome.fell_short, "before its time is over: {outcome:?}");
     assert!(has_ended(&cgroup), "no writer is left over");
 }
 
@@ -225,15 +226,18 @@ fn in_the_middle_of_an_act() -> (Captured, PathBuf) {
     captured.sound_cgroup(b"a").unwrap();
     let kdamonds = captured.damon().unwrap();
     let (mut actor, target) = (actor(&captured, false), target(&captured, "/a"));
-    actor.heed(called_off_after(Duration::from_millis(400)));
+    let called_off = Arc::new(AtomicBool::new(false));
+    actor.heed(Arc::clone(&called_off));
     let act = thread::spawn(move || {
         actor.act(&target, CacheMeans::Deprioritise, CacheAmount::gently(Bytes::from_mib(1)), false).unwrap()
     });
-    thread::sleep(Duration::from_millis(200));
+    let is_on = || fs::read_to_string(kdamonds.join("0/state")).is_ok_and(|state| state.trim() == "on");
+    wait_for(PATIENCE, || is_on().then_some(())).expect("it acts");
     let states = ["nr_kdamonds", "0/state"].map(|file| (kdamonds.join(file), text(kdamonds.join(file))));
     assert_eq!(states.each_ref().map(|(_, value)| value.as_str()), ["1", "on"]);
+    called_off.store(true, Ordering::Relaxed);
     let outcome = act.join().unwrap();
-    assert!(outcome.called_off && outcome.took < Duration::from_secs(1), "{outcome:?}");
+    assert!(outcome.called_off, "{outcome:?}");
     assert_eq!((text(kdamonds.join("nr_kdamonds")), text(kdamonds.join("0/state"))), ("0".into(), "off".into()));
     states.iter().for_each(|(file, value)| fs::write(file, value).unwrap());
     (captured, kdamonds)

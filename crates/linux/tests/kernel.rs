@@ -211,7 +211,7 @@ fn cgroup_with_cache(lab: &Lab) -> std::path::PathBuf {
     let cgroup = lab.cgroup("cache").unwrap();
     let file = format!("/var/tmp/reprieve-cache-{}", std::process::id());
     let script = format!(
-        "dd if=/dev/zero of={file} bs=1M count=64; sync; cat {file} >/dev/null; cat {file} >/dev/null; \
+        "dd if=/dev/zero of={file} bs=1M count=64 conv=fsync; cat {file} >/dev/null; cat {file} >/dev/null; \
          dd if=/dev/zero bs=16M count=1 | (sleep 1; touch {file}.done; sleep 600)"
     );
     let mut child = lab.spawn(&cgroup, Command::new("/bin/sh").args(["-c", &script])).unwrap();
@@ -259,8 +259,10 @@ fn cache_is_taken_out_of_the_working_set_and_no_limit_is_touched() {
     let after = *tree.find(&path(&lab, &cgroup)).unwrap().memory();
     eprintln!("{means}: freed {freed}; {:?} to {:?}", before.working_set(), after.working_set());
     assert!(freed >= Bytes::from_mib(16), "{freed}");
-    let anon = |memory: &reprieve_readings::CgroupMemory| memory.stat.unwrap().anon.unwrap().get() >> 20;
-    assert_eq!(anon(&after), anon(&before), "anonymous memory is left alone");
+    // It holds 16 MiB; statistics lag by half a MiB.
+    let anon = |memory: &reprieve_readings::CgroupMemory| memory.stat.unwrap().anon.unwrap().get();
+    let (anon_before, anon_after) = (anon(&before), anon(&after));
+    assert!(anon_after.abs_diff(anon_before) < 2 << 20, "left alone: {anon_before}, then {anon_after}");
     assert_eq!(limits(), limits_before);
     if lab.version() == Version::V2 {
         // More than there is: the kernel answers EAGAIN in the end.

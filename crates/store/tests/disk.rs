@@ -6,6 +6,7 @@
 mod common;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -41,7 +42,8 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        self.run("umount", &[]);
+        // A child that another test has just started may still have its files open.
+        self.run("umount", &["-l"]);
     }
 }
 
@@ -141,14 +143,16 @@ fn a_place_without_permission_is_told() {
     // Where everybody may execute it.
     let program = disk.path().join("program");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    let child = Command::new(&program)
-        .args(["--exact", "somebody_without_permission", "--nocapture"])
-        .current_dir("/")
-        .env(CHILD, disk.path())
-        .uid(65_534)
-        .gid(65_534)
-        .output()
-        .unwrap();
+    let mut child = Command::new(&program);
+    child.args(["--exact", "somebody_without_permission", "--nocapture"]).current_dir("/").env(CHILD, disk.path());
+    child.uid(65_534).gid(65_534);
+    // A child that another test has just started may still have the copy open for writing.
+    let child = loop {
+        match child.output() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+            output => break output.unwrap(),
+        }
+    };
     let told = String::from_utf8_lossy(&child.stdout);
     assert!(child.status.success() && told.contains("denied, as it should be"), "{told}");
 }

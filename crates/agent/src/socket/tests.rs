@@ -11,7 +11,7 @@ use super::*;
 use crate::journal::tests::told;
 
 const SOON: Duration = Duration::from_secs(20);
-const TEST_BOUNDS: Bounds = Bounds { connections: 3, patience: Duration::from_millis(300) };
+const TEST_BOUNDS: Bounds = Bounds { connections: 3, patience: Duration::from_secs(3) };
 
 struct Scene {
     directory: tempfile::TempDir,
@@ -95,7 +95,7 @@ fn kills_told_while_the_pages_are_read_come_once() {
     let telling = std::thread::spawn(move || {
         for id in 1..=400 {
             writer.write(told(id));
-            std::thread::sleep(Duration::from_micros(200));
+            std::thread::sleep(Duration::from_millis(1));
         }
     });
     std::thread::sleep(Duration::from_millis(30));

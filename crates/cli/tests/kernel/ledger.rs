@@ -111,7 +111,7 @@ fn a_container_that_is_gone_at_once_keeps_its_kill() {
     assert_eq!(pids, killed, "each once, in order: {told:#?}");
     assert!(told.iter().all(|record| record["container_id"] == CONTAINER), "{told:#?}");
     // Counters outlive the container, and the agent.
-    drop(agent);
+    assert_eq!(agent.stop(), 0);
     let agent = Agent::start_in(state.path(), |_| {});
     let (_, _, metrics) = agent.get("/metrics", "");
     let series = format!("reprieve_oom_kills_total{{cgroup=\"{path}");

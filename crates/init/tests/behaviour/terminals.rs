@@ -9,10 +9,21 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::common::{INIT, command, end_of, kill, program_of, stderr, stdout, wait_for_state};
 
-/// Runs a script of commands under `script`(1), which makes a terminal, with these keys typed after a second.
+/// For a minute at most, until there is something in a file.
+fn until_written(variable: &str) -> String {
+    format!("i=0; until [ -s \"${variable}\" ] || [ $i -gt 600 ]; do sleep 0.1; i=$((i+1)); done")
+}
+
+/// Says that keys may be typed.
+const READY: &str = r#"echo >"$READY""#;
+
+/// Runs a script of commands under `script`(1), which makes a terminal, with these keys typed when it says that it is ready.
 fn on_a_terminal(command: &str, keys: &str) -> Option<String> {
-    let typed = format!("(sleep 1; printf '{keys}'; sleep 2) | timeout 60 script -qec \"$0\" /dev/null");
-    let output = Command::new("/bin/sh").args(["-c", &typed, command]).output().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let wait = until_written("READY");
+    let typed = format!("({wait}; printf '{keys}'; sleep 2) | timeout 60 script -qec \"$0\" /dev/null");
+    let mut shell = Command::new("/bin/sh");
+    let output = shell.args(["-c", &typed, command]).env("READY", directory.path().join("ready")).output().unwrap();
     if stderr(&output).contains("not found") {
         eprintln!("SKIPPED terminals: there is no script(1); install Debian's package bsdutils");
         return None;
@@ -23,7 +34,9 @@ fn on_a_terminal(command: &str, keys: &str) -> Option<String> {
 #[test]
 fn the_terminal_is_handed_over() {
     // Fields 5 and 8 of stat: the process group, and that of the terminal.
-    let Some(output) = on_a_terminal(&format!("{INIT} -s -- cut -d' ' -f5,8 /proc/self/stat"), "") else { return };
+    let Some(output) = on_a_terminal(&format!("{READY}; {INIT} -s -- cut -d' ' -f5,8 /proc/self/stat"), "") else {
+        return;
+    };
     let mut groups = output.split_whitespace();
     let (own, terminal) = (groups.next().unwrap(), groups.next().unwrap());
     assert_eq!(own, terminal, "{output}");
@@ -31,12 +44,8 @@ fn the_terminal_is_handed_over() {
 
 #[test]
 fn the_terminal_s_keys_reach_the_program() {
-    let trap = "trap 'echo interrupted; exit 3' INT; while :; do sleep 0.1; done";
-    let Some(output) =
-        on_a_terminal(&format!("{INIT} -s -- sh -c \\\"{trap}\\\"; echo code $?").replace("\\\"", "\""), "\\003")
-    else {
-        return;
-    };
+    let program = r#"trap "echo interrupted; exit 3" INT; echo >"$READY"; while :; do sleep 0.1; done"#;
+    let Some(output) = on_a_terminal(&format!("{INIT} -s -- sh -c '{program}'; echo code $?"), "\\003") else { return };
     assert!(output.contains("interrupted") && output.contains("code 3"), "{output}");
 }
 
@@ -47,11 +56,16 @@ fn a_stopped_terminal_holds_nothing_up() {
     let command = format!("{INIT} -s -w -- sh -c '{program}'; echo code $? >\"$CODE\"");
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("code");
-    let typed = "(printf '\\023'; sleep 8; printf '\\021') | script -qec \"$0\" /dev/null";
+    let typed = format!("(printf '\\023'; {}; printf '\\021') | script -qec \"$0\" /dev/null", until_written("CODE"));
     let started = std::time::Instant::now();
-    let mut shell =
-        Command::new("/bin/sh").args(["-c", typed, &command]).env("CODE", &file).stdout(Stdio::null()).spawn().unwrap();
-    let ended = reprieve_lab::wait_for(std::time::Duration::from_secs(7), || {
+    let mut shell = Command::new("/bin/sh")
+        .args(["-c", &typed, &command])
+        .env("CODE", &file)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Before the output goes on.
+    let ended = reprieve_lab::wait_for(Duration::from_secs(55), || {
         std::fs::read_to_string(&file).ok().filter(|text| !text.is_empty())
     });
     assert_eq!(ended.as_deref(), Some("code 3\n"), "after {:?}", started.elapsed());
@@ -61,7 +75,7 @@ fn a_stopped_terminal_holds_nothing_up() {
 /// A shell with job control sees the program stop, and has all of its processes go on.
 #[test]
 fn a_terminal_s_stop_stops_all_and_fg_has_all_go_on() {
-    let job = format!("{INIT} -s -- sh -c 'sleep 2; exit 6'");
+    let job = format!("{INIT} -s -- sh -c '{READY}; sleep 2; exit 6'");
     let Some(output) = on_a_terminal(&format!("set -m; {job}; echo stopped $?; fg; echo ended $?"), "\\032") else {
         return;
     };

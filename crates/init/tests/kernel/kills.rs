@@ -50,7 +50,7 @@ fn a_worker_s_kill_is_told() {
     assert!(kill["pid"].as_u64().unwrap() > 1, "as the container numbers it: {kill}");
     container.ends_with(5);
     assert_eq!(container.read("status"), "137\n");
-    assert_eq!((container.events("oom_kill").len() as u64, container.oom_kills()), (1, 1));
+    container.all_are_told();
 }
 
 /// A process chooses its own name.
@@ -62,7 +62,8 @@ fn a_hostile_name_breaks_no_line() {
     container.ends_with(5);
     assert_eq!(container.events("oom_kill")[0]["name"], r#"a"\n{\\"#, "{}", container.read("said"));
     let log = container.read("log");
-    assert!(log.contains(r#"(a"\n{\\) for want of memory"#) && log.lines().count() == 1, "{log}");
+    assert!(log.contains(r#"(a"\n{\\) for want of memory"#), "{log}");
+    assert!(log.lines().all(|line| line.starts_with("the kernel killed ")), "{log}");
 }
 
 #[test]
@@ -123,7 +124,7 @@ fn on_a_kill_the_program_is_ended_gracefully() {
     let Some(mut container) = start(&["--on-oom-kill", "exit"], &script) else { return };
     container.ends_with(137);
     assert_eq!(container.read("end"), "graceful\n");
-    assert_eq!(container.events("oom_kill").len(), 1);
+    container.all_are_told();
 }
 
 /// Whoever ends it first, the kill is to be seen.
@@ -143,7 +144,8 @@ fn a_program_that_ignores_the_stop_signal_is_killed_after_its_grace() {
     let Some(mut container) = start(&options, &script) else { return };
     container.ends_with(137);
     container.assert_said("has not ended within 500ms: SIGKILL");
-    assert_eq!(container.events("oom_kill").len(), 1, "our own SIGKILL is no kill by the kernel");
+    // Our own SIGKILL is no kill by the kernel.
+    container.all_are_told();
 }
 
 /// The program may go because its worker was killed, before anybody could end it.
@@ -177,7 +179,8 @@ fn kills_stand_in_the_termination_log() {
     container.ends_with(0);
     let log = container.read("log");
     assert!(log.starts_with("the program's own words\nthe kernel killed "), "{log}");
-    assert_eq!(log.matches(" for want of memory (limit 24.0 MiB)").count(), 2, "{log}");
+    let told = log.matches(" for want of memory (limit 24.0 MiB)").count();
+    assert!(told >= 2 && told as u64 == container.oom_kills(), "{log}");
 }
 
 #[test]
@@ -190,7 +193,8 @@ fn a_termination_log_that_can_t_be_written_is_told_once_and_harms_nothing() {
         container.ends_with(4);
         container.assert_said(error);
         assert_eq!(container.read("said").matches("can't be told in").count(), 1, "{}", container.read("said"));
-        assert_eq!(container.events("oom_kill").len(), 2, "{}", container.read("said"));
+        assert!(container.events("oom_kill").len() >= 2, "{}", container.read("said"));
+        container.all_are_told();
     }
 }
 
@@ -246,15 +250,21 @@ fn a_sacrificed_program_is_taken_before_a_large_worker() {
         "{}; (while [ ! -e $1/go ]; do sleep 0.05; done; exec tail /dev/zero) & echo up >$1/up; exec sleep 1000",
         take(6)
     );
-    let Some(mut container) = start(&["--sacrifice-main"], &script) else { return };
-    container.wait_for_file("up");
-    wait_for_others(&container, reprieve_linux::oom_score_adj(container.init()).unwrap());
-    // As in the other tests, the init itself is not to be taken, where root may say so: inside a container it may not.
-    let spared = reprieve_linux::set_oom_score_adj(container.init(), -1000);
-    assert!(matches!(spared, Ok(()) | Err(rustix::io::Errno::ACCESS)), "{spared:?}");
-    container.write("go");
-    container.ends_with(137);
-    // It frees little, so the kernel may take the worker too before the init has ended.
-    let kills = container.events("oom_kill");
-    assert!(kills.iter().any(|kill| kill["name"] == "sleep" && kill["main"] == true), "{kills:?}");
+    for attempt in 1.. {
+        let Some(mut container) = start(&["--sacrifice-main"], &script) else { return };
+        container.wait_for_file("up");
+        wait_for_others(&container, reprieve_linux::oom_score_adj(container.init()).unwrap());
+        // As in the other tests, the init itself is not to be taken, where root may say so: inside a container it may not.
+        let spared = reprieve_linux::set_oom_score_adj(container.init(), -1000);
+        assert!(matches!(spared, Ok(()) | Err(rustix::io::Errno::ACCESS)), "{spared:?}");
+        container.write("go");
+        if spared.is_err() && attempt < 3 && container.is_taken() {
+            continue;
+        }
+        container.ends_with(137);
+        // It frees little, so the kernel may take the worker too before the init has ended.
+        let kills = container.events("oom_kill");
+        assert!(kills.iter().any(|kill| kill["name"] == "sleep" && kill["main"] == true), "{kills:?}");
+        return;
+    }
 }

@@ -87,6 +87,7 @@ fn the_hook_has_a_time_limit() {
 
 fn ask(port: u16) -> String {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    connection.set_read_timeout(Some(PATIENCE)).unwrap();
     connection.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).unwrap();
@@ -131,7 +132,7 @@ fn the_container_is_out_of_service_until_all_rungs_are_over() {
     let Some(mut container) = start_in(&options, &script, 48 << 20) else { return };
     let both = || (container.events("memory_low").len() == 2).then_some(());
     wait_for(PATIENCE, both).unwrap_or_else(|| panic!("{}", container.read("said")));
-    assert!(!exists(&container.path("ready")));
+    wait_for(PATIENCE, || (!exists(&container.path("ready"))).then_some(())).expect("it is taken out of service");
     container.write("ease");
     container.wait_for_file("eased");
     // An episode is over after ten calm seconds.

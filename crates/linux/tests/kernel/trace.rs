@@ -82,7 +82,7 @@ fn kill_a_child(lab: &Lab, cgroup: &Path, told: &Path) -> u32 {
     let script = format!("tail /dev/zero & echo $! >{}; wait; exec sleep 600", told.display());
     let mut shell = lab.spawn(cgroup, Command::new("/bin/sh").arg("-c").arg(script)).unwrap();
     wait_for(PATIENCE, || (lab.oom_kills(cgroup).unwrap() == 1).then_some(())).expect("the kernel kills");
-    let pid = fs::read_to_string(told).unwrap().trim().parse().unwrap();
+    let pid = wait_for(PATIENCE, || fs::read_to_string(told).ok()?.trim().parse().ok()).expect("the shell tells it");
     shell.kill().unwrap();
     shell.wait().unwrap();
     pid
