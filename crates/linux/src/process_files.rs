@@ -7,6 +7,7 @@ use std::io::Write;
 use reprieve_readings::{Bytes, ProcessName, ProcessStat, Signal, SignalSets, is_signalfd_for, parse_resident};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::path::DecInt;
 
 use crate::file;
 
@@ -113,7 +114,11 @@ fn read<'b>(pid: u32, name: &str, buffer: &'b mut [u8]) -> Result<&'b [u8], Errn
 }
 
 fn path_of<'b>(pid: u32, name: &str, buffer: &'b mut [u8; 64]) -> Result<&'b CStr, Errno> {
-    write!(&mut buffer[..], "/proc/{pid}/{name}\0").map_err(|_| Errno::NAMETOOLONG)?;
+    // Without the standard library's formatting: a small first process would have its pages in memory for this alone.
+    let pid = DecInt::new(pid);
+    let parts = [b"/proc/", pid.as_bytes(), b"/", name.as_bytes(), b"\0"];
+    buffer.iter_mut().zip(parts.into_iter().flatten()).for_each(|(place, byte)| *place = *byte);
+    // Too long a name leaves no room for the NUL.
     CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::NAMETOOLONG)
 }
 

@@ -19,7 +19,6 @@ const KEPT: &[(&str, &str)] = &[
     // Texts.
     ("alloc::fmt::format", "a Display that fails: ours fail only where the writer does, and a String takes all"),
     ("alloc/src/string.rs", "the same, by to_string"),
-    ("std::io::Write::write_fmt", "the same, into a buffer on the stack, whose end is a failure and no panic"),
     ("alloc/src/str.rs", "words that are joined to more than the address space holds"),
     ("std::io::error::Error as core::fmt::Display", "an error of the C library without a text"),
     // Assertions of others about themselves.
