@@ -3,6 +3,7 @@
 use reprieve_lab::{ContainerOptions, Lab, Runtime};
 use serde_json::Value;
 
+use crate::DECOY;
 use crate::common::INIT;
 
 /// Runs a script in such a container, under the init with these options; returns its output. `None` where it can't be done.
@@ -25,8 +26,7 @@ fn run(options: &[&str], private_cgroups: bool, script: &str) -> Option<String> 
 #[test]
 fn without_privileges_a_kill_is_told_and_written_down() {
     for private_cgroups in [true, false] {
-        let script = "(echo 100 >/proc/self/oom_score_adj; exec sleep 1000) &
-            grep -E '^(Uid|CapEff|CapBnd|NoNewPrivs):' /proc/self/status | tr '\\t' ' '
+        let script = "grep -E '^(Uid|CapEff|CapBnd|NoNewPrivs):' /proc/self/status | tr '\\t' ' '
             touch /sys/fs/cgroup/memory/x /sys/fs/cgroup/x 2>/dev/null && echo writable
             cat /proc/1/comm
             : >/dev/shm/log
@@ -34,7 +34,7 @@ fn without_privileges_a_kill_is_told_and_written_down() {
             i=0; until [ -s /dev/shm/log ] || [ $i -ge 300 ]; do sleep 0.1; i=$((i+1)); done
             cat /dev/shm/log";
         let options = ["--termination-log", "/dev/shm/log"];
-        let Some(output) = run(&options, private_cgroups, script) else { return };
+        let Some(output) = run(&options, private_cgroups, &format!("{DECOY}\n{script}")) else { return };
         let lines: Vec<&str> = output.lines().collect();
         let status =
             ["Uid: 1000 1000 1000 1000", "CapEff: 0000000000000000", "CapBnd: 0000000000000000", "NoNewPrivs: 1"];
@@ -65,9 +65,8 @@ fn without_privileges_the_program_is_warned_and_others_are_taken_first() {
 #[test]
 fn without_privileges_json_is_told() {
     // The container's stderr is the test's own, so what is said goes to stdout by a shell around the init.
-    let script = "(echo 100 >/proc/self/oom_score_adj; exec sleep 1000) &
-        exec 2>&1; /reprieve-init -s --log-format json -- sh -c 'tail /dev/zero & wait $!' || true";
-    let Some(output) = run(&[], true, script) else { return };
+    let script = "exec 2>&1; /reprieve-init -s --log-format json -- sh -c 'tail /dev/zero & wait $!' || true";
+    let Some(output) = run(&[], true, &format!("{DECOY}\n{script}")) else { return };
     let line = output.lines().find(|line| line.contains("oom_kill")).unwrap_or_else(|| panic!("{output}"));
     let kill: Value = serde_json::from_str(line).unwrap();
     assert_eq!((&kill["event"], &kill["limit_bytes"]), (&"oom_kill".into(), &(48 << 20).into()), "{output}");
