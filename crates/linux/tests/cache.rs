@@ -158,12 +158,12 @@ fn a_writer_that_can_not_write_is_told() {
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A switch that is thrown as soon as there is this file.
+/// A switch that is thrown as soon as there is something in this file.
 fn called_off_at(file: PathBuf) -> Arc<AtomicBool> {
     let called_off = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&called_off);
     thread::spawn(move || {
-        wait_for(PATIENCE, || file.exists().then_some(()));
+        wait_for(PATIENCE, || fs::read(&file).is_ok_and(|text| !text.is_empty()).then_some(()));
         switch.store(true, Ordering::Relaxed);
     });
     called_off

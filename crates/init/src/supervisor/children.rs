@@ -65,10 +65,12 @@ impl Supervisor {
         let ChildEvent { pid, what } = event;
         let killed = what == ChildChange::Killed(Signal::KILL);
         // Its name is to be had only until it is let go of.
-        let name = match killed {
-            true => name_of_killed(pid),
-            false if self.tells_of_reaping() => process_name(raw(pid)),
-            false => None,
+        let name = if killed && self.memory.is_some() {
+            name_of_killed(pid)
+        } else if self.tells_of_reaping() {
+            process_name(raw(pid))
+        } else {
+            None
         };
         let name = name.unwrap_or_default();
         if killed
