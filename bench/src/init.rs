@@ -2,7 +2,8 @@
 //!
 //! Private memory is that of the idle init, after all that its start needed. Added start-up time is what a program that
 //! ends at once takes longer under the init than alone, from before the fork until it is reaped; in a round each is run
-//! once, in another order each time. Orphans are made by a program that forks twice, as fast as it can.
+//! once, in another order each time. Orphans are made by a program that forks twice, as fast as it can. A program whose
+//! children are killed in a row shows whether the init makes the kernel take the program too.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -24,6 +25,10 @@ const LIMIT: u64 = 256 << 20;
 const ORPHANS: u32 = 100_000;
 /// As many orphans are left by one process.
 const AT_ONCE: u32 = 100;
+
+/// Kills in a row, and the limit of the cgroup in which they happen.
+const KILLS: u64 = 1000;
+const KILL_LIMIT: u64 = 16 << 20;
 
 /// Arguments of `init`.
 #[derive(Args)]
@@ -70,7 +75,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
              them a second after, and the time until the last is gone."
         ),
     ];
-    print_section("First processes: memory, start and orphans", &table, &notes)
+    print_section("First processes: memory, start and orphans", &table, &notes)?;
+
+    let mut table = Table::new(&["init", "kills", "programs taken too"]);
+    for init in &inits {
+        progress(&format!("kills under {}", init.name));
+        let (kills, taken) = kills_in_a_row(init)?;
+        table.row(vec![init.name.clone(), kills.to_string(), taken.to_string()]);
+    }
+    let notes =
+        ["A shell starts `tail /dev/zero` again and again in a cgroup with a limit of 16 MiB. Where the kernel takes \
+                  the shell or the init too, it is started anew."
+            .to_owned()];
+    print_section("First processes: kills in a row", &table, &notes)
 }
 
 fn inits(options: &Options) -> Vec<Init> {
@@ -185,6 +202,27 @@ fn reap(init: &Init) -> Result<(String, String)> {
     drop(child.stdin.take());
     child.wait()?;
     Ok((left.to_string(), gone.map_or_else(|| "–".to_owned(), |time| format!("{:.1}", time.as_secs_f64()))))
+}
+
+/// How many kills there were in all, and how many of them took the program or its init.
+fn kills_in_a_row(init: &Init) -> Result<(u64, u64)> {
+    let (mut killed, mut taken) = (0, 0);
+    while killed < KILLS {
+        let lab = Lab::open("bench-init-kills")?.context("no memory cgroup can be made here")?;
+        let cgroup = lab.cgroup("container")?;
+        lab.limit(&cgroup, KILL_LIMIT)?;
+        let enter = format!("echo 0 >{}/cgroup.procs; exec \"$@\"", cgroup.display());
+        let script = format!("for i in $(seq {}); do tail /dev/zero; done; exit 0", KILLS - killed);
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "sh", "-c", &enter, "sh"]);
+        command.args(&init.words).args(["sh", "-c", &script]).stdin(Stdio::null()).stderr(Stdio::null());
+        let survived = command.status()?.success();
+        let kills = lab.oom_kills(&cgroup)?;
+        ensure!(kills > 0, "nothing was killed under {}", init.name);
+        killed += kills;
+        taken += u64::from(!survived);
+    }
+    Ok((killed, taken))
 }
 
 /// Makes orphans, says so, and waits for the end of stdin.

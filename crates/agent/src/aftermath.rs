@@ -6,28 +6,28 @@ use reprieve_judgement::{
     FirstProcess, Kill, KillRecord, OldestSurvivor, OomKind, ProcessTable, RememberedProcess, Victim, VictimProcess,
     judge_remembered, judge_survivors,
 };
-use reprieve_linux::{Cgroup, CgroupId, CgroupTree, Problems, is_namespace_init, process_stat};
-use reprieve_readings::{BootId, Bytes, OomScope, OomVictim, Owner};
+use reprieve_linux::{
+    Cgroup, CgroupId, CgroupTree, Problems, ProcessEnd, is_namespace_init, process_end, process_stat,
+};
+use reprieve_readings::{BootId, Bytes, OomScope, OomVictim, Owner, ProcessId};
 
 use crate::containers::oldest_process;
 use crate::node::Node;
 
-/// Looks at a victim. To be called before anything else: some milliseconds later it is gone.
-pub(crate) fn victim_process(victim: &OomVictim, node: &mut Node) -> VictimProcess {
-    let mut problems = Problems::default();
-    let stat = problems.keep(process_stat(&node.roots, victim.pid)).flatten();
-    node.problems.take(&problems);
-    VictimProcess { pid: victim.pid, start_time: stat.map(|stat| stat.id.start_time) }
-}
+/// How long the start of a victim is waited for, which can be read when it has let go of its memory.
+const END_LOOKS: usize = 10;
+const END_PAUSE: Duration = Duration::from_millis(1);
 
 /// Reads the cgroup `id` of a victim and those above it anew, and finds out what became of its container's first process.
-pub(crate) fn first_process(victim: &OomVictim, process: VictimProcess, id: CgroupId, node: &mut Node) -> FirstProcess {
+/// `seen` is when the victim started, if it was seen before.
+pub(crate) fn first_process(victim: &OomVictim, seen: Option<u64>, id: CgroupId, node: &mut Node) -> FirstProcess {
     refresh_upwards(id, node);
     let container = container_of(id, node);
     if dies_as_a_whole(&node.tree, container, victim) {
         return FirstProcess::Killed;
     }
-    let first = remembered(container, node);
+    let process = VictimProcess { pid: victim.pid, start_time: seen };
+    let first = remembered(process, container, node);
     judge_remembered(process, first).unwrap_or_else(|| judge_by_survivors(process, container, node))
 }
 
@@ -37,15 +37,17 @@ pub(crate) fn first_process_later(kill: &Kill, node: &mut Node) -> FirstProcess 
     let Some(id) = kill.cgroup.as_ref().and_then(|path| node.tree.find(path)).map(Cgroup::id) else {
         return FirstProcess::Unknown;
     };
-    let first = remembered(container_of(id, node), node);
+    let container = container_of(id, node);
     match &kill.victim {
         Some(victim) => {
             let victim = VictimProcess { pid: victim.pid, start_time: None };
-            judge_remembered(victim, first).unwrap_or(FirstProcess::Unknown)
+            judge_remembered(victim, remembered(victim, container, node)).unwrap_or(FirstProcess::Unknown)
         }
         // By now every victim is dead: whoever runs survived.
-        None if first.is_some_and(|first| first.running) => FirstProcess::Survived,
-        None => FirstProcess::Unknown,
+        None => match node.known.first_process(container) {
+            Some(first) if runs(first, node) == Some(true) => FirstProcess::Survived,
+            _ => FirstProcess::Unknown,
+        },
     }
 }
 
@@ -65,7 +67,13 @@ fn judge_by_survivors(victim: VictimProcess, container: CgroupId, node: &mut Nod
             if let Some(oldest) = oldest {
                 node.known.remember(container, oldest.id);
             }
-            judge_survivors(victim, oldest)
+            match judge_survivors(victim, oldest) {
+                FirstProcess::Unknown if victim.start_time.is_none() => {
+                    let start_time = start_of_ended(victim.pid, node);
+                    judge_survivors(VictimProcess { start_time, ..victim }, oldest)
+                }
+                judged => judged,
+            }
         }
         // What could not be read proves nothing.
         Err(problem) => {
@@ -75,12 +83,34 @@ fn judge_by_survivors(victim: VictimProcess, container: CgroupId, node: &mut Nod
     }
 }
 
-fn remembered(container: CgroupId, node: &mut Node) -> Option<RememberedProcess> {
+/// When a victim started, if it can still be read once its memory is free.
+fn start_of_ended(pid: u32, node: &mut Node) -> Option<u64> {
+    for _ in 0..END_LOOKS {
+        let mut problems = Problems::default();
+        let end = problems.keep(process_end(&node.roots, pid));
+        node.problems.take(&problems);
+        match end? {
+            ProcessEnd::Ended(stat) => return Some(stat.id.start_time),
+            ProcessEnd::Gone => return None,
+            ProcessEnd::HoldsMemory => std::thread::sleep(END_PAUSE),
+        }
+    }
+    None
+}
+
+fn remembered(victim: VictimProcess, container: CgroupId, node: &mut Node) -> Option<RememberedProcess> {
     let id = node.known.first_process(container)?;
+    // The victim itself is not to be looked at: it may still have memory.
+    let running = id.pid != victim.pid && runs(id, node)?;
+    Some(RememberedProcess { id, running })
+}
+
+/// Whether a process still runs. `None` where it can't be looked at.
+fn runs(id: ProcessId, node: &mut Node) -> Option<bool> {
     let mut problems = Problems::default();
     let stat = problems.keep(process_stat(&node.roots, id.pid));
     node.problems.take(&problems);
-    Some(RememberedProcess { id, running: stat?.is_some_and(|stat| stat.id == id && !stat.ended) })
+    Some(stat?.is_some_and(|stat| stat.id == id && !stat.ended))
 }
 
 fn refresh_upwards(id: CgroupId, node: &mut Node) {

@@ -1,7 +1,7 @@
 //! Who saw a victim: the process table of the machine, while the victim is in it; else the kernel's tracepoints and the
 //! agent's own table of processes, which know where it was made, moved or seen last.
 
-use reprieve_judgement::{FirstProcess, KillLedger, Place, Sighting, TaskCgroup};
+use reprieve_judgement::{FirstProcess, KillLedger, Place, SeenProcess, Sighting, TaskCgroup};
 use reprieve_linux::{Cgroup, time_since_boot};
 use reprieve_readings::{CgroupInode, CgroupPath, CgroupVersion, MarkVictim, OomVictim};
 
@@ -19,14 +19,17 @@ pub(crate) struct Witnesses {
 }
 
 impl Witnesses {
-    /// Looks at a victim and its cgroup. To be called before anything else: some milliseconds later it is gone.
+    /// Looks at a victim's cgroup, and what is left there. To be called before anything else: some milliseconds later it may
+    /// be gone.
     fn sight(&self, victim: OomVictim, node: &mut Node) -> Sighting {
-        let process = aftermath::victim_process(&victim, node);
         let found = self.cgroup_of(&victim, node);
         let path = found.as_ref().map(|(path, _)| path);
         let id = path.or(victim.oom_group.as_ref()).and_then(|path| node.tree.look_up(path));
         let first_process = match id {
-            Some(id) if self.pids_are_global => aftermath::first_process(&victim, process, id, node),
+            Some(id) if self.pids_are_global => {
+                let seen = self.seen(&victim).map(|(.., process)| process.id.start_time);
+                aftermath::first_process(&victim, seen, id, node)
+            }
             _ => FirstProcess::Unknown,
         };
         let place = found.map(|(path, known)| {
@@ -106,9 +109,13 @@ impl Witnesses {
         if let Some(TaskCgroup { path, inode }) = self.marks.cgroup_of(victim.pid) {
             return Some((path.clone(), *inode));
         }
-        let (inode, path, process) = self.processes.table.find(victim.pid)?;
-        // The pid may be another's by now.
-        (self.pids_are_global && process.name == victim.name).then(|| (path.clone(), Some(inode)))
+        self.seen(victim).map(|(inode, path, _)| (path.clone(), Some(inode)))
+    }
+
+    /// The victim as the table knows it. The pid may be another's by now.
+    fn seen(&self, victim: &OomVictim) -> Option<(CgroupInode, &CgroupPath, &SeenProcess)> {
+        let seen = self.processes.table.find(victim.pid);
+        seen.filter(|(.., process)| self.pids_are_global && process.name == victim.name)
     }
 }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use reprieve::{Memory, Roots, pod_limit_from_environment};
 use reprieve_judgement::{ContainerKill, Ladder, LadderEvent, LadderMoment, Suspect, VictimFinder};
-use reprieve_linux::EventsWatch;
-use reprieve_readings::Bytes;
+use reprieve_linux::{EventsWatch, process_name};
+use reprieve_readings::{Bytes, ProcessName};
+use rustix::event::{Timespec, poll};
 
 use crate::hook::Facts;
 use crate::log::{Level, Log};
@@ -28,6 +29,25 @@ const FRESH: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// When the memory is looked at first. A program that has ended by then was of no interest.
 const FIRST_LOOK: Duration = Duration::from_millis(3);
 
+/// What must be left for little room and for ample room: this part of the limit, and no more than this.
+const LITTLE: (u64, Bytes) = (32, Bytes::from_mib(1));
+const AMPLE: (u64, Bytes) = (8, Bytes::from_mib(16));
+
+/// Whether files may be opened, for which the kernel charges the container. Who asks for memory while a victim still ends
+/// can have the kernel take another process: it looks whether there is memory by now, and then, a moment later, for a
+/// process to kill, and the victim may be gone in between (`mem_cgroup_out_of_memory`, mm/memcontrol.c, Linux 6.18).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    None,
+    /// A program that takes memory fast is at its limit before everything is looked at: seldom only.
+    Little,
+    Ample,
+}
+
+/// How often, a millisecond apart, it is looked for room to read a killed child's name: its own memory is about to be free.
+const NAME_LOOKS: u64 = 50;
+const NAME_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+
 /// A process with less than this part of the limit is not taken for a victim only because it is gone.
 const SMALL: u64 = 16;
 
@@ -43,7 +63,10 @@ pub(crate) struct MemoryWatch {
     victim: Option<VictimChoice>,
     victim_failed: bool,
     next_victims: Duration,
+    next_all_victims: Duration,
     last: LadderMoment,
+    dying: Vec<Suspect>,
+    dying_at: Option<Duration>,
     next_look: Option<Duration>,
 }
 
@@ -71,11 +94,14 @@ impl MemoryWatch {
             ladder: Ladder::new(options.rungs.iter().map(|rung| rung.thresholds.clone())),
             has_ladder: !options.rungs.is_empty(),
             finder: VictimFinder::default(),
-            table: ProcessTable::new(memory.directory(0)),
+            table: ProcessTable::new(&memory),
             victim: options.victim,
             victim_failed: false,
             next_victims: now,
+            next_all_victims: now,
             last: LadderMoment::default(),
+            dying: Vec::new(),
+            dying_at: None,
             next_look: None,
             memory,
         };
@@ -140,12 +166,33 @@ impl MemoryWatch {
         matches!((self.last.available, self.last.limit), (Some(left), Some(limit)) if left.get() < share(limit))
     }
 
+    fn room(&mut self, now: Duration) -> Room {
+        if self.last.at != now {
+            self.last = self.read(now);
+        }
+        let (Some(left), Some(limit)) = (self.last.available, self.last.limit) else { return Room::Ample };
+        let is_left = |(part, most): (u64, Bytes)| left >= Bytes::new(limit.get() / part).min(most);
+        match (is_left(LITTLE), is_left(AMPLE)) {
+            (_, true) => Room::Ample,
+            (true, false) => Room::Little,
+            (false, false) => Room::None,
+        }
+    }
+
     /// Sets whom the kernel is to take first, for processes that are new.
     pub(crate) fn choose_victims(&mut self, main: u32, log: &Log, now: Duration) {
         let Some(choice) = self.victim.filter(|_| now >= self.next_victims) else { return };
+        let room = self.room(now);
         let period = if self.is_near_the_limit() { VICTIM_PERIOD / 20 } else { VICTIM_PERIOD };
         self.next_victims = now.saturating_add(period);
-        if let Err((pid, errno)) = self.table.choose_victims(choice, main)
+        if room == Room::None {
+            return;
+        }
+        let all = now >= self.next_all_victims;
+        if all {
+            self.next_all_victims = now.saturating_add(VICTIM_PERIOD);
+        }
+        if let Err((pid, errno)) = self.table.choose_victims(choice, main, all)
             && !std::mem::replace(&mut self.victim_failed, true)
         {
             log.say(Level::Warning, format_args!("the oom_score_adj of process {pid} can't be set: {errno}"));
@@ -167,6 +214,10 @@ impl MemoryWatch {
         if self.finder.owed() > 0 || self.table.is_fresh(now, fresh) {
             return;
         }
+        let room = self.room(now);
+        if room == Room::None || (room == Room::Little && self.table.is_fresh(now, FRESH.1)) {
+            return;
+        }
         let seen = self.table.look();
         self.count_kills(now);
         if self.finder.owed() == 0 {
@@ -181,9 +232,26 @@ impl MemoryWatch {
         }
     }
 
-    /// Takes a child that ended by SIGKILL.
-    pub(crate) fn child_killed(&mut self, suspect: Suspect, now: Duration) {
-        self.finder.reaped(suspect, now);
+    /// Takes a child that ended by SIGKILL, and was not let go of yet. Returns its name.
+    pub(crate) fn child_killed(&mut self, pid: u32, now: Duration) -> ProcessName {
+        let name = self.name_of_killed(pid, now);
+        self.finder.reaped(Suspect { pid, name, resident: None }, now);
+        self.count_kills(now);
+        name
+    }
+
+    fn name_of_killed(&mut self, pid: u32, now: Duration) -> ProcessName {
+        for looked in 0..NAME_LOOKS {
+            // Without memory the kernel would say that there is no such file (`proc_pident_instantiate`, fs/proc/base.c).
+            let room = self.room(now.saturating_add(Duration::from_millis(looked)));
+            let name = if room == Room::None { self.table.known_name(pid) } else { process_name(pid) };
+            if let Some(name) = name {
+                return name;
+            }
+            // Nothing is waited for but the time.
+            let _ = poll(&mut [], Some(&NAME_PAUSE));
+        }
+        ProcessName::default()
     }
 
     /// The next kill to tell.
@@ -191,12 +259,19 @@ impl MemoryWatch {
         if self.finder.owed() == 0 {
             return None;
         }
-        if self.last == LadderMoment::default() {
-            self.last = self.read(now);
+        let is_last_look = self.finder.deadline().is_some_and(|deadline| now >= deadline);
+        let may_look = match self.room(now) {
+            Room::None => false,
+            Room::Little => is_last_look,
+            Room::Ample => true,
+        };
+        if self.dying_at != Some(now) {
+            self.dying_at = Some(now);
+            self.dying = if may_look { self.table.dying() } else { Vec::new() };
         }
         let least = Bytes::new(self.memory.limit().unwrap_or_default().get() / SMALL);
-        let (dying, gone) = (self.table.dying(), self.table.gone(least));
-        self.finder.next_kill(now, &dying, &gone)
+        let gone = self.table.gone(least);
+        self.finder.next_kill(now, &self.dying, &gone)
     }
 
     /// The rungs of the ladder whose episodes last.

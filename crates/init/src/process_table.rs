@@ -2,13 +2,14 @@
 //!
 //! The cgroup's list is read, and not all of `/proc`: containers may share a pid namespace.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
+use reprieve::Memory;
 use reprieve_judgement::Suspect;
-use reprieve_linux::{is_dying, oom_score_adj, process_name, process_resident, read_small_file, set_oom_score_adj};
-use reprieve_readings::{Bytes, parse_cgroup_procs};
+use reprieve_linux::{ProcessList, is_dying, oom_score_adj, process_name, process_resident, set_oom_score_adj};
+use reprieve_readings::{Bytes, ProcessName};
 use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 use crate::main_program::TAKEN_FIRST;
 use crate::options::VictimChoice;
@@ -19,22 +20,25 @@ const MOST: usize = 1000;
 /// The table, and how it was when last looked at in peace.
 #[derive(Debug)]
 pub(crate) struct ProcessTable {
-    list: PathBuf,
+    list: Option<ProcessList>,
     known: Vec<Suspect>,
     known_at: Option<Duration>,
+    /// Whose oom_score_adj was looked at.
+    chosen: Vec<u32>,
 }
 
 impl ProcessTable {
-    pub(crate) fn new(cgroup: Option<&std::path::Path>) -> Self {
-        let list = cgroup.map(|directory| directory.join("cgroup.procs")).unwrap_or_default();
-        ProcessTable { list, known: Vec::new(), known_at: None }
+    pub(crate) fn new(memory: &Memory) -> Self {
+        let list = memory.directory(0).zip(memory.version());
+        let list = list.and_then(|(cgroup, version)| ProcessList::of(cgroup, version));
+        ProcessTable { list, known: Vec::new(), known_at: None, chosen: Vec::new() }
     }
 
-    /// All processes but this one.
+    /// All processes that run but this one.
     fn pids(&self) -> impl Iterator<Item = u32> {
-        let pids = read_small_file(&self.list).ok().and_then(|text| parse_cgroup_procs(&text).ok());
+        let pids = self.list.as_ref().map(ProcessList::pids).unwrap_or_default();
         let own = std::process::id();
-        pids.unwrap_or_default().into_iter().filter(move |&pid| pid != own).take(MOST)
+        pids.into_iter().filter(move |&pid| pid != own).take(MOST)
     }
 
     /// Whether it was looked at less than this time ago.
@@ -56,39 +60,50 @@ impl ProcessTable {
         self.known_at = Some(now);
     }
 
-    /// Who is about to end by SIGKILL, or was ended by it and nobody let go of it.
+    /// Who was ended by SIGKILL, and nobody let go of it yet.
     ///
     /// A process that has ended is in no cgroup's list any more. PID 1 finds it in its namespace, which is the
-    /// container's; others only if they knew it before.
+    /// container's; others only if they knew it before. Who still has memory is not looked at closely: reading its
+    /// `status` holds that memory for some microseconds, and if it ends in these, the kernel may take the next process,
+    /// for want of what was not free yet.
     pub(crate) fn dying(&self) -> Vec<Suspect> {
-        let mut pids: Vec<u32> = self.pids().chain(self.known.iter().map(|known| known.pid)).collect();
+        let running: Vec<u32> = self.pids().collect();
+        let mut pids: Vec<u32> = self.known.iter().map(|known| known.pid).collect();
         if std::process::id() == 1 {
             pids.extend(all_pids());
         }
         pids.sort_unstable();
         pids.dedup();
-        // What it had in memory is known from before: it may have lost it by now.
+        let ended = pids.into_iter().filter(|pid| !running.contains(pid));
+        let ended = ended.filter(|&pid| process_resident(pid) == Some(Bytes::ZERO) && is_dying(pid));
+        // What it had in memory is known from before.
         let before = |pid| self.known.iter().find(|known| known.pid == pid).and_then(|known| known.resident);
-        let dying = pids.into_iter().filter(|&pid| is_dying(pid)).filter_map(suspect);
-        dying.map(|now| Suspect { resident: before(now.pid).or(now.resident), ..now }).collect()
+        ended.filter_map(|pid| Some(Suspect { pid, name: process_name(pid)?, resident: before(pid) })).collect()
     }
 
     /// Who was there when it was last looked at, had at least this much in memory, and is no more. Processes come and go:
     /// a small one is hardly the one that was killed.
     pub(crate) fn gone(&self, least: Bytes) -> Vec<Suspect> {
         let large = self.known.iter().filter(|known| known.resident.is_some_and(|resident| resident >= least));
-        large.filter(|known| process_name(known.pid).is_none()).copied().collect()
+        large.filter(|known| is_gone(known.pid)).copied().collect()
     }
 
-    /// Has the kernel prefer the main process, or all others, as its next victim. Processes that were started since the
-    /// last time inherited what their parent has.
+    /// What a process was called when it was last looked at.
+    pub(crate) fn known_name(&self, pid: u32) -> Option<ProcessName> {
+        self.known.iter().find(|known| known.pid == pid).map(|known| known.name)
+    }
+
+    /// Has the kernel prefer the main process, or all others, as its next victim: those that were started since the last
+    /// time, which inherited what their parent has, or `all` anew.
     ///
     /// # Errors
     /// The first process that it could not be set for.
-    pub(crate) fn choose_victims(&self, choice: VictimChoice, main: u32) -> Result<(), (u32, Errno)> {
+    pub(crate) fn choose_victims(&mut self, choice: VictimChoice, main: u32, all: bool) -> Result<(), (u32, Errno)> {
         let usual = oom_score_adj(std::process::id()).unwrap_or(0);
+        let now = self.pids().filter(|&pid| pid != main).collect();
+        let before = std::mem::replace(&mut self.chosen, now);
         let mut failed = Ok(());
-        for pid in self.pids().filter(|&pid| pid != main) {
+        for &pid in self.chosen.iter().filter(|pid| all || !before.contains(pid)) {
             let wanted = match (choice, oom_score_adj(pid)) {
                 (VictimChoice::ProtectMain, Some(adj)) if adj < TAKEN_FIRST => TAKEN_FIRST,
                 (VictimChoice::SacrificeMain, Some(TAKEN_FIRST)) if usual < TAKEN_FIRST => usual,
@@ -108,6 +123,12 @@ impl ProcessTable {
 fn all_pids() -> impl Iterator<Item = u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).take(MOST)
+}
+
+/// Asked without opening a file.
+fn is_gone(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_none_or(|pid| test_kill_process(pid) == Err(Errno::SRCH))
 }
 
 fn suspect(pid: u32) -> Option<Suspect> {

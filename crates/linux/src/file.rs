@@ -106,7 +106,7 @@ pub(crate) fn parse_record<T>(file: impl AsFd, parse: impl FnOnce(&[u8]) -> T) -
 
 /// The whole text of an open file, which may come in pieces: as [`Buffer::read_to_end`].
 #[inline(never)]
-fn read_whole(file: impl AsFd) -> Result<Vec<u8>, Failure> {
+pub(crate) fn read_whole(file: impl AsFd) -> Result<Vec<u8>, Failure> {
     let mut start = [0; SMALL];
     let mut length = 0;
     loop {

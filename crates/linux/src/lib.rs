@@ -48,11 +48,12 @@ pub use node::{
     time_since_boot,
 };
 pub use process_files::{
-    is_copy_of_its_parent, is_dying, oom_score_adj, process_name, process_resident, process_signals, reads_signal,
-    set_oom_score_adj,
+    ProcessList, is_copy_of_its_parent, is_dying, oom_score_adj, process_name, process_resident, process_signals,
+    reads_signal, set_oom_score_adj,
 };
 pub use processes::{
-    command_line, in_first_pid_namespace, is_namespace_init, memory_cgroup_of, memory_hierarchy_id, process_stat,
+    ProcessEnd, command_line, in_first_pid_namespace, is_namespace_init, memory_cgroup_of, memory_hierarchy_id,
+    process_end, process_stat,
 };
 pub use program::read_program;
 pub use residency::{lock_touched_memory, shrink_program};

@@ -3,8 +3,13 @@
 
 use std::ffi::CStr;
 use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
-use reprieve_readings::{Bytes, ProcessName, ProcessStat, Signal, SignalSets, is_signalfd_for, parse_resident};
+use reprieve_readings::{
+    Bytes, CgroupVersion, ProcessName, ProcessStat, Signal, SignalSets, is_signalfd_for, parse_cgroup_procs,
+    parse_resident,
+};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::path::DecInt;
@@ -13,6 +18,36 @@ use crate::file;
 
 /// More than `/proc/PID/status` is, whose only long line is `Groups`.
 const LARGEST: usize = 4096;
+
+/// The list of a cgroup's processes.
+#[derive(Debug)]
+pub enum ProcessList {
+    /// Kept open: the kernel charges whoever opens a file for it, and a first process reads this also while memory is short.
+    Open(OwnedFd),
+    /// Opened anew each time: v1 shows an open file the same list for as long as it is read once a second
+    /// (`cgroup_pidlist_start`, kernel/cgroup/cgroup-v1.c, Linux 6.18).
+    Anew(PathBuf),
+}
+
+impl ProcessList {
+    /// The list of the cgroup with this directory. `None` where it can't be read.
+    pub fn of(cgroup: &Path, version: CgroupVersion) -> Option<Self> {
+        let path = cgroup.join("cgroup.procs");
+        match version {
+            CgroupVersion::V1 => Some(ProcessList::Anew(path)),
+            CgroupVersion::V2 => rustix::fs::open(path, file::OPEN, Mode::empty()).ok().map(ProcessList::Open),
+        }
+    }
+
+    /// Those that run, without any outside of the own pid namespace. None where the cgroup is gone.
+    pub fn pids(&self) -> Vec<u32> {
+        let text = match self {
+            ProcessList::Open(list) => file::read_whole(list).ok(),
+            ProcessList::Anew(path) => file::read(path).ok(),
+        };
+        text.and_then(|text| parse_cgroup_procs(&text).ok()).unwrap_or_default()
+    }
+}
 
 /// The name of a process. `None` where it is gone.
 pub fn process_name(pid: u32) -> Option<ProcessName> {
@@ -137,5 +172,19 @@ mod tests {
         // What is set already may be set.
         set_oom_score_adj(own, oom_score_adj(own).unwrap()).unwrap();
         assert_eq!((process_name(u32::MAX), oom_score_adj(u32::MAX)), (None, None));
+    }
+
+    #[test]
+    fn a_list_is_read_anew_each_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("cgroup.procs");
+        for version in [CgroupVersion::V1, CgroupVersion::V2] {
+            std::fs::write(&file, "1\n2\n").unwrap();
+            let list = ProcessList::of(directory.path(), version).unwrap();
+            assert_eq!(list.pids(), [1, 2]);
+            std::fs::write(&file, "7\n").unwrap();
+            assert_eq!(list.pids(), [7]);
+        }
+        assert_eq!(ProcessList::Anew(directory.path().join("no")).pids(), [0; 0]);
     }
 }

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use reprieve_judgement::Suspect;
 use reprieve_linux::{
     ChildChange, ChildEvent, next_ended_child, process_name, reap, stop_or_continuation, stop_tracing,
 };
 use reprieve_readings::{ProcessName, Signal};
-use rustix::event::Timespec;
 use rustix::process::Pid;
 
 use super::stopping::Phase;
@@ -16,21 +14,6 @@ use crate::log::Level;
 
 /// As many in one round; then signals and deadlines have their turn.
 const BATCH: usize = 256;
-
-/// The name of a child that was killed and not let go of yet. While memory is short the kernel may have none to show it in,
-/// and says that there is no such file (`proc_pident_instantiate`, fs/proc/base.c, Linux 6.18): that lasts until the
-/// child's own is free.
-fn name_of_killed(pid: Pid) -> Option<ProcessName> {
-    const TRIES: u32 = 50;
-    const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
-    (0..TRIES).find_map(|tried| {
-        if tried > 0 {
-            // Nothing is waited for but the time.
-            let _ = rustix::event::poll(&mut [], Some(&PAUSE));
-        }
-        process_name(raw(pid))
-    })
-}
 
 impl Supervisor {
     /// Lets go of children that have ended. Returns the exit code where the program is among them, for good.
@@ -63,23 +46,14 @@ impl Supervisor {
     #[cold]
     fn child_ended(&mut self, event: ChildEvent, now: Duration) -> Option<u8> {
         let ChildEvent { pid, what } = event;
-        let killed = what == ChildChange::Killed(Signal::KILL);
+        let killed = what == ChildChange::Killed(Signal::KILL) && !self.has_killed(pid);
         // Its name is to be had only until it is let go of.
-        let name = if killed && self.memory.is_some() {
-            name_of_killed(pid)
-        } else if self.tells_of_reaping() {
-            process_name(raw(pid))
-        } else {
-            None
+        let tells = self.tells_of_reaping();
+        let name = match &mut self.memory {
+            Some(memory) if killed => memory.child_killed(raw(pid), now),
+            _ if tells => process_name(raw(pid)).unwrap_or_default(),
+            _ => ProcessName::default(),
         };
-        let name = name.unwrap_or_default();
-        if killed
-            && !self.has_killed(pid)
-            && let Some(memory) = &mut self.memory
-        {
-            memory.child_killed(Suspect { pid: raw(pid), name, resident: None }, now);
-            memory.count_kills(now);
-        }
         if let Err(errno) = reap(pid) {
             self.log.say(Level::Warning, format_args!("process {} can't be reaped: {errno}", raw(pid)));
         }

@@ -66,6 +66,24 @@ fn a_hostile_name_breaks_no_line() {
     assert!(log.lines().all(|line| line.starts_with("the kernel killed ")), "{log}");
 }
 
+/// Looking at a victim holds its memory, and opening a file takes some: while the victim ends, both have the kernel take
+/// the next process, which is the program.
+#[test]
+fn a_kill_does_not_take_the_program_too() {
+    const KILLS: u64 = 40;
+    // Seldom the kernel does that by itself, where a process asks for memory in the wrong moment.
+    const MOST: u64 = 2;
+    let (mut killed, mut taken) = (0, 0);
+    while killed < KILLS && taken <= MOST {
+        let script = format!("for i in $(seq {}); do tail /dev/zero; done; exit 0", KILLS - killed);
+        let Some(mut container) = start(&[], &script) else { return };
+        let status = wait_for(PATIENCE, || container.unshare.try_wait().unwrap()).expect("it ends");
+        killed += container.oom_kills();
+        taken += u64::from(!status.success());
+    }
+    assert!(taken <= MOST, "of {killed} kills {taken} took the program too");
+}
+
 #[test]
 fn an_orphan_s_kill_is_told_by_its_end() {
     // The program is sleep, which takes no notice of its child: that stays as a zombie.
