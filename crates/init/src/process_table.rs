@@ -74,11 +74,19 @@ impl ProcessTable {
         }
         pids.sort_unstable();
         pids.dedup();
-        let ended = pids.into_iter().filter(|pid| !running.contains(pid));
-        let ended = ended.filter(|&pid| process_resident(pid) == Some(Bytes::ZERO) && is_dying(pid));
-        // What it had in memory is known from before.
-        let before = |pid| self.known.iter().find(|known| known.pid == pid).and_then(|known| known.resident);
-        ended.filter_map(|pid| Some(Suspect { pid, name: process_name(pid)?, resident: before(pid) })).collect()
+        pids.retain(|pid| !running.contains(pid));
+        let mut dying = Vec::new();
+        for pid in pids {
+            if process_resident(pid) == Some(Bytes::ZERO)
+                && is_dying(pid)
+                && let Some(name) = process_name(pid)
+            {
+                // What it had in memory is known from before.
+                let before = self.known.iter().find(|known| known.pid == pid);
+                dying.push(Suspect { pid, name, resident: before.and_then(|known| known.resident) });
+            }
+        }
+        dying
     }
 
     /// Who was there when it was last looked at, had at least this much in memory, and is no more. Processes come and go:
