@@ -44,8 +44,8 @@ enum Room {
     Ample,
 }
 
-/// How often, a millisecond apart, it is looked for room to read a killed child's name: its own memory is about to be free.
-const NAME_LOOKS: u64 = 50;
+/// How often, a millisecond apart, a killed child's name is asked for.
+const NAME_LOOKS: u32 = 50;
 const NAME_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 
 /// A process with less than this part of the limit is not taken for a victim only because it is gone.
@@ -234,24 +234,10 @@ impl MemoryWatch {
 
     /// Takes a child that ended by SIGKILL, and was not let go of yet. Returns its name.
     pub(crate) fn child_killed(&mut self, pid: u32, now: Duration) -> ProcessName {
-        let name = self.name_of_killed(pid, now);
+        let name = name_of_killed(pid);
         self.finder.reaped(Suspect { pid, name, resident: None }, now);
         self.count_kills(now);
         name
-    }
-
-    fn name_of_killed(&mut self, pid: u32, now: Duration) -> ProcessName {
-        for looked in 0..NAME_LOOKS {
-            // Without memory the kernel would say that there is no such file (`proc_pident_instantiate`, fs/proc/base.c).
-            let room = self.room(now.saturating_add(Duration::from_millis(looked)));
-            let name = if room == Room::None { self.table.known_name(pid) } else { process_name(pid) };
-            if let Some(name) = name {
-                return name;
-            }
-            // Nothing is waited for but the time.
-            let _ = poll(&mut [], Some(&NAME_PAUSE));
-        }
-        ProcessName::default()
     }
 
     /// The next kill to tell.
@@ -303,4 +289,18 @@ impl MemoryWatch {
         let LadderMoment { available, limit, pressure, .. } = self.last;
         Facts { available, limit, pressure, time_left: self.ladder.time_left(), main }
     }
+}
+
+/// The name of a child that was killed and not let go of yet. While memory is short the kernel may have none to show it in,
+/// and says that there is no such file (`proc_pident_instantiate`, fs/proc/base.c, Linux 6.18): that lasts until the
+/// child's own is free.
+fn name_of_killed(pid: u32) -> ProcessName {
+    for _ in 0..NAME_LOOKS {
+        if let Some(name) = process_name(pid) {
+            return name;
+        }
+        // Nothing is waited for but the time.
+        let _ = poll(&mut [], Some(&NAME_PAUSE));
+    }
+    ProcessName::default()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use reprieve::Memory;
 use reprieve_judgement::Suspect;
 use reprieve_linux::{ProcessList, is_dying, oom_score_adj, process_name, process_resident, set_oom_score_adj};
-use reprieve_readings::{Bytes, ProcessName};
+use reprieve_readings::Bytes;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
@@ -94,11 +94,6 @@ impl ProcessTable {
     pub(crate) fn gone(&self, least: Bytes) -> Vec<Suspect> {
         let large = self.known.iter().filter(|known| known.resident.is_some_and(|resident| resident >= least));
         large.filter(|known| is_gone(known.pid)).copied().collect()
-    }
-
-    /// What a process was called when it was last looked at.
-    pub(crate) fn known_name(&self, pid: u32) -> Option<ProcessName> {
-        self.known.iter().find(|known| known.pid == pid).map(|known| known.name)
     }
 
     /// Has the kernel prefer the main process, or all others, as its next victim: those that were started since the last
