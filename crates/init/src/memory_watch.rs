@@ -65,8 +65,6 @@ pub(crate) struct MemoryWatch {
     next_victims: Duration,
     next_all_victims: Duration,
     last: LadderMoment,
-    dying: Vec<Suspect>,
-    dying_at: Option<Duration>,
     next_look: Option<Duration>,
 }
 
@@ -100,8 +98,6 @@ impl MemoryWatch {
             next_victims: now,
             next_all_victims: now,
             last: LadderMoment::default(),
-            dying: Vec::new(),
-            dying_at: None,
             next_look: None,
             memory,
         };
@@ -240,10 +236,10 @@ impl MemoryWatch {
         name
     }
 
-    /// The next kill to tell.
-    pub(crate) fn next_kill(&mut self, now: Duration) -> Option<ContainerKill> {
+    /// The kills that can be told by now.
+    pub(crate) fn next_kills(&mut self, now: Duration) -> Vec<ContainerKill> {
         if self.finder.owed() == 0 {
-            return None;
+            return Vec::new();
         }
         let is_last_look = self.finder.deadline().is_some_and(|deadline| now >= deadline);
         let may_look = match self.room(now) {
@@ -251,13 +247,10 @@ impl MemoryWatch {
             Room::Little => is_last_look,
             Room::Ample => true,
         };
-        if self.dying_at != Some(now) {
-            self.dying_at = Some(now);
-            self.dying = if may_look { self.table.dying() } else { Vec::new() };
-        }
+        let dying = if may_look { self.table.dying() } else { Vec::new() };
         let least = Bytes::new(self.memory.limit().unwrap_or_default().get() / SMALL);
         let gone = self.table.gone(least);
-        self.finder.next_kill(now, &self.dying, &gone)
+        std::iter::from_fn(|| self.finder.next_kill(now, &dying, &gone)).collect()
     }
 
     /// The rungs of the ladder whose episodes last.

@@ -18,7 +18,7 @@ pub(super) const KILLED: u8 = 137;
 impl Supervisor {
     /// Tells of all kills that were counted, as far as their victims are known by now, and does what the policy asks for.
     pub(super) fn deal_with_kills(&mut self, now: Duration) {
-        while let Some(kill) = self.next_kill(now) {
+        for kill in self.next_kills(now) {
             self.tell_kill(kill);
             self.act_on_kill(kill, now);
         }
@@ -26,13 +26,13 @@ impl Supervisor {
 
     /// Only tells of them: the program has ended.
     pub(super) fn tell_kills(&mut self, now: Duration) {
-        while let Some(kill) = self.next_kill(now) {
+        for kill in self.next_kills(now) {
             self.tell_kill(kill);
         }
     }
 
-    fn next_kill(&mut self, now: Duration) -> Option<ContainerKill> {
-        self.memory.as_mut().and_then(|memory| memory.next_kill(now))
+    fn next_kills(&mut self, now: Duration) -> Vec<ContainerKill> {
+        self.memory.as_mut().map(|memory| memory.next_kills(now)).unwrap_or_default()
     }
 
     /// Whether there was a kill since the program was started, told or not.
